@@ -1,0 +1,18 @@
+"""Array libraries and devices: the only folder that may name a library."""
+
+from gdnet.backend.base import Array, Backend, check_float, overridable
+from gdnet.backend.cuda import require_cuda
+from gdnet.backend.random import Key, host_generator
+from gdnet.backend.select import backend_of, get_backend
+
+__all__ = [
+    "Array",
+    "Backend",
+    "Key",
+    "backend_of",
+    "check_float",
+    "get_backend",
+    "host_generator",
+    "overridable",
+    "require_cuda",
+]

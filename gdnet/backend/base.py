@@ -1,0 +1,124 @@
+"""What gdnet asks of an array library beyond the array API standard.
+
+A `Backend` is one library on one device. It is looked up once at the public edge (`backend_of`, `get_backend`) and
+handed down; nothing below asks an array for its namespace again. The bodies here use the standard alone, so that a
+library nobody has heard of works; the backends beside this file override what their library does better.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from array_api_compat import to_device
+
+from gdnet.backend.special import erf
+from gdnet.errors import OptionError
+
+Array = Any
+"""An array of any library. The standard has no common type to name."""
+
+FLOATS = ("float32", "float64")
+
+
+class Backend:
+    """One array library on one device.
+
+    Attributes
+    ----------
+    name : str
+        `"numpy"`, `"cupy"`, `"torch"`, `"jax"`, or the name of another namespace.
+    xp : module
+        The array API namespace (through array-api-compat where the library needs it).
+    device : object
+        The library's own device object, or its name.
+    mutable : bool
+        Whether arrays that gdnet has created itself may be written in place.
+    """
+
+    name: str = "standard"
+    mutable: bool = False
+    kernels: ClassVar[dict[str, Callable]] = {}
+    """Overrides of `overridable` bodies, by the body's name."""
+
+    def __init__(self, xp: Any, device: Any = None) -> None:
+        self.xp = xp
+        self.device = device
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} on {self.device}>"
+
+    # -- moving data ------------------------------------------------------------------------------------------------
+
+    def dtype(self, name: str) -> Any:
+        """The library's dtype called `name`, such as `"float32"`."""
+        return getattr(self.xp, name)
+
+    def asarray(self, host: Any, dtype: str | None = None) -> Array:
+        """A host array (NumPy, lists, scalars) as an array of this library on this device."""
+        host = np.asarray(host) if dtype is None else np.asarray(host, dtype=dtype)
+        if not host.flags.c_contiguous:
+            host = np.ascontiguousarray(host)
+        return self.xp.asarray(host, device=self.device)
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """A copy on the host; this waits for the device."""
+        host = self.xp.__array_namespace_info__().default_device()
+        return np.array(to_device(array, host))
+
+    def read(self, scalar: Array) -> float:
+        """The one way in which gdnet reads a device value on the host. Never inside a training step."""
+        return float(scalar)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+
+    # -- what the standard lacks -------------------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """`a @ b`; where `out` is given and the library is able, the product is written there."""
+        product = a @ b
+        if out is None or not self.mutable:
+            return product
+        out[...] = product
+        return out
+
+    def erf(self, x: Array) -> Array:
+        """The error function, 2/√π ∫₀ˣ exp(-s²) ds."""
+        return erf(self.xp, x)
+
+    # -- compiling ---------------------------------------------------------------------------------------------------
+
+    def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
+        """The same function, made as fast as the library can; `donate` numbers arguments that may be overwritten."""
+        return step
+
+
+def overridable(body: Callable) -> Callable:
+    """Let a backend replace an agnostic body by a kernel of the same name.
+
+    The body is written once, `body(xp, ...)`, in the module that owns the mathematics; a backend that has something
+    faster lists it in `kernels` under the body's name, and the tests hold the two against each other.
+
+    >>> @overridable
+    ... def double(xp, x):
+    ...     return x + x
+    >>> from gdnet.backend import get_backend
+    >>> double(get_backend("cpu"), 2.0)
+    4.0
+    """
+    name = body.__name__
+
+    def call(backend: Backend, *args: Any) -> Any:
+        kernel = backend.kernels.get(name)
+        return body(backend.xp, *args) if kernel is None else kernel(backend, *args)
+
+    call.__name__, call.__doc__, call.__module__ = name, body.__doc__, body.__module__
+    call.body = body  # type: ignore[attr-defined]
+    return call
+
+
+def check_float(dtype: str) -> str:
+    """`dtype` if networks can be trained in it, an error otherwise."""
+    if dtype not in FLOATS:
+        raise OptionError(f"dtype must be one of {', '.join(FLOATS)}, got {dtype!r}; half precision is not supported")
+    return dtype

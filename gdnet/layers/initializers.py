@@ -1,0 +1,134 @@
+"""Initial weights, drawn on the host.
+
+fan_in and fan_out are the first and the last size of the shape: the number of inputs and outputs of a dense layer.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gdnet.errors import OptionError
+
+__all__ = [
+    "constant",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "normal",
+    "orthogonal",
+    "uniform",
+    "zeros",
+]
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A named rule for initial values: `init(rng, shape)` draws a float64 array."""
+
+    name: str
+    options: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return _RULES[self.name](rng, shape, **self.options)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in self.options.items())})"
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+def _uniform_variance(rng: np.random.Generator, shape: tuple[int, ...], variance: float) -> np.ndarray:
+    limit = math.sqrt(3.0 * variance)  # U(-a, a) has variance a²/3
+    return rng.uniform(-limit, limit, shape)
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    return (shape[0], shape[-1]) if shape else (1, 1)
+
+
+def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> np.ndarray:
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * np.sign(np.diag(r))  # else not uniform over the orthogonal matrices (Mezzadri 2007)
+    return gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+_RULES: dict[str, Callable[..., np.ndarray]] = {
+    "zeros": lambda rng, shape: np.zeros(shape),
+    "constant": lambda rng, shape, value: np.full(shape, float(value)),
+    "normal": lambda rng, shape, std: std * rng.standard_normal(shape),
+    "uniform": lambda rng, shape, low, high: rng.uniform(low, high, shape),
+    "glorot_uniform": lambda rng, shape: _uniform_variance(rng, shape, 2.0 / sum(_fans(shape))),
+    "glorot_normal": lambda rng, shape: math.sqrt(2.0 / sum(_fans(shape))) * rng.standard_normal(shape),
+    "he_uniform": lambda rng, shape: _uniform_variance(rng, shape, 2.0 / _fans(shape)[0]),
+    "he_normal": lambda rng, shape: math.sqrt(2.0 / _fans(shape)[0]) * rng.standard_normal(shape),
+    "lecun_normal": lambda rng, shape: math.sqrt(1.0 / _fans(shape)[0]) * rng.standard_normal(shape),
+    "orthogonal": _orthogonal,
+}
+
+
+def zeros() -> Initializer:
+    """All 0. Fine for biases; as weights it keeps every unit of a layer equal for ever."""
+    return Initializer("zeros")
+
+
+def constant(value: float) -> Initializer:
+    """All `value`."""
+    return Initializer("constant", {"value": value})
+
+
+def normal(std: float = 0.01) -> Initializer:
+    """N(0, std²)."""
+    if not std >= 0:
+        raise OptionError(f"normal: std must be at least 0, got {std}")
+    return Initializer("normal", {"std": std})
+
+
+def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
+    """U(low, high)."""
+    if not low <= high:
+        raise OptionError(f"uniform: low must not exceed high, got {low} and {high}")
+    return Initializer("uniform", {"low": low, "high": high})
+
+
+def glorot_uniform() -> Initializer:
+    """U(-a, a) with variance 2 / (fan_in + fan_out), for tanh and sigmoid (Glorot and Bengio 2010)."""
+    return Initializer("glorot_uniform")
+
+
+def glorot_normal() -> Initializer:
+    """N(0, 2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    return Initializer("glorot_normal")
+
+
+def he_uniform() -> Initializer:
+    """U(-a, a) with variance 2 / fan_in, for ReLU (He et al. 2015)."""
+    return Initializer("he_uniform")
+
+
+def he_normal() -> Initializer:
+    """N(0, 2 / fan_in), for ReLU (He et al. 2015)."""
+    return Initializer("he_normal")
+
+
+def lecun_normal() -> Initializer:
+    """N(0, 1 / fan_in), for SELU (LeCun et al. 1998)."""
+    return Initializer("lecun_normal")
+
+
+def orthogonal(gain: float = 1.0) -> Initializer:
+    """A random matrix with orthonormal rows or columns, times `gain` (Saxe et al. 2014)."""
+    return Initializer("orthogonal", {"gain": gain})
+
+
+def from_config(config: dict[str, Any]) -> Initializer:
+    """The initializer that a model file names."""
+    if config.get("name") not in _RULES:
+        raise OptionError(f"unknown initializer {config.get('name')!r}: expected one of {sorted(_RULES)}")
+    return Initializer(config["name"], dict(config.get("options", {})))

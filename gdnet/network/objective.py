@@ -1,0 +1,120 @@
+"""The objective answers, the optimizer asks: value and derivatives of loss(net(theta, x), t) by theta."""
+
+from functools import cached_property
+from typing import Any
+
+from gdnet.backend import Array, Backend, Key
+from gdnet.layers import Context
+from gdnet.losses import Loss
+from gdnet.maps import Map, symmetric
+from gdnet.network.build import Network
+from gdnet.vector import Layout
+
+
+class Objective:
+    """J(theta) = loss(net(theta, x), t): one batch of data, any vector of parameters.
+
+    `objective(theta)` returns an `Evaluation`, which computes what is asked for and keeps it. Nothing is read on the
+    host, so the whole of it may be traced or captured.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        loss: Loss,
+        x: Array,
+        t: Array,
+        sample_weight: Array | None = None,
+        *,
+        backend: Backend,
+        layout: Layout,
+        training: bool = False,
+        key: Key | None = None,
+    ) -> None:
+        self.net, self.loss, self.backend, self.layout = net, loss, backend, layout
+        self.x, self.t, self.sample_weight = x, t, sample_weight
+        self.context = Context(backend, training, key, need_dx=False)
+        self.stochastic = training and net.stochastic
+
+    def __call__(self, theta: Array) -> "Evaluation":
+        return Evaluation(self, theta)
+
+
+class Evaluation:
+    """The objective at one `theta`.
+
+    Attributes
+    ----------
+    value : scalar
+    gradient : (P,)
+    prediction : (N, ...)
+    residual : (M,)
+        r with value = ½ ||r||², for losses that are sums of squares; else None.
+    jacobian : Map (P,) -> (N, ...)
+        Of the prediction by theta.
+    gauss_newton : Map (P,) -> (P,)
+        Jᵀ H J with the loss's Hessian H: positive semidefinite for convex losses.
+    hessian : Map (P,) -> (P,)
+        The whole second derivative.
+    """
+
+    def __init__(self, objective: Objective, theta: Array) -> None:
+        self.objective, self.theta = objective, theta
+
+    @cached_property
+    def _forward(self) -> tuple[Array, Any]:
+        o = self.objective
+        return o.net.forward(o.layout.split(self.theta, o.backend.xp), o.x, o.context)
+
+    @cached_property
+    def _loss(self) -> Any:
+        o = self.objective
+        return o.loss.at(o.backend, self.prediction, o.t, o.sample_weight)
+
+    @property
+    def prediction(self) -> Array:
+        return self._forward[0]
+
+    @property
+    def value(self) -> Array:
+        return self._loss.value
+
+    @cached_property
+    def gradient(self) -> Array:
+        return self._pull(self._loss.gradient)
+
+    def _pull(self, dy: Array) -> Array:
+        """Jᵀ dy as one vector: written window by window where the library allows it, else joined."""
+        o, J = self.objective, self._forward[1]
+        xp = o.backend.xp
+        if o.backend.mutable and dy.ndim == self.prediction.ndim:
+            gradient = xp.empty_like(self.theta)
+            J.vjp_into(dy, o.layout.split(gradient, xp))
+            return gradient
+        return o.layout.join(J.vjp(dy)[0], xp)
+
+    @property
+    def residual(self) -> Array | None:
+        r = self._loss.residual
+        return None if r is None else self.objective.backend.xp.reshape(r, (-1,))
+
+    @property
+    def jacobian(self) -> Map:
+        o, J = self.objective, self._forward[1]
+        xp = o.backend.xp
+        return Map(
+            o.backend, (o.layout.size,), tuple(self.prediction.shape), self.theta.dtype,
+            lambda v: J.jvp(o.layout.split(v, xp), None), self._pull, {"per_example"},
+        )  # fmt: skip
+
+    @property
+    def gauss_newton(self) -> Map:
+        J, H = self.jacobian, self._loss.hessian
+        product = J.T @ H @ J
+        return symmetric(self.objective.backend, J.in_shape, self.theta.dtype, product.forward, "psd")
+
+    def rows(self) -> Array:
+        """Per-example gradients of the prediction's loss: (N, P); their sum is the gradient."""
+        o, J = self.objective, self._forward[1]
+        found = J.rows(o.backend.xp.expand_dims(self._loss.gradient, axis=0))
+        return o.layout.join(found, o.backend.xp)[0]

@@ -1,0 +1,25 @@
+"""Gradient descent with a fixed step: one gradient, one multiplication."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gdnet.backend import Array
+from gdnet.optimizers.base import FirstOrder
+
+
+class SGDState(NamedTuple):
+    step: Array
+    lr: Array
+
+
+@dataclass(frozen=True)
+class SGD(FirstOrder):
+    """θ⁺ = θ - lr ∂J/∂θ."""
+
+    lr: float = 1e-3
+
+    def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> SGDState:
+        return SGDState(step, lr)
+
+    def update(self, gradient: Array, state: SGDState, theta: Array) -> tuple[Array, SGDState]:
+        return theta - state.lr * gradient, SGDState(state.step + 1, state.lr)
