@@ -2,6 +2,7 @@
 
 from gdnet.backend.base import Array, Backend, check_float, overridable
 from gdnet.backend.cuda import require_cuda
+from gdnet.backend.info import devices
 from gdnet.backend.random import Key, host_generator
 from gdnet.backend.select import backend_of, get_backend
 
@@ -11,6 +12,7 @@ __all__ = [
     "Key",
     "backend_of",
     "check_float",
+    "devices",
     "get_backend",
     "host_generator",
     "overridable",

@@ -1,0 +1,59 @@
+"""What this machine offers: devices and array libraries, and why what is missing is missing."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+
+from gdnet.backend.cuda import require_cuda
+from gdnet.errors import DeviceError
+
+
+def devices() -> list[str]:
+    """The device names that `Model(device=...)` takes on this machine.
+
+    >>> devices()[0]
+    'cpu'
+    """
+    try:
+        cp = require_cuda(0)
+    except DeviceError:
+        return ["cpu"]
+    return ["cpu"] + [f"cuda:{i}" for i in range(cp.cuda.runtime.getDeviceCount())]
+
+
+def describe_devices() -> list[tuple[str, str]]:
+    """(device, what it is or why it cannot be used)."""
+    rows = [("cpu", f"{platform.machine()}, {os.cpu_count()} cores")]
+    try:
+        cp = require_cuda(0)
+    except DeviceError as error:
+        return [*rows, ("cuda", f"not available ({error.code}): {error}")]
+    for i in range(cp.cuda.runtime.getDeviceCount()):
+        found = cp.cuda.runtime.getDeviceProperties(i)
+        rows.append((f"cuda:{i}", f"{found['name'].decode()}, {found['totalGlobalMem'] / 2**30:.0f} GiB"))
+    return rows
+
+
+def describe_libraries() -> list[tuple[str, str]]:
+    """(library, its version or how to install it)."""
+    wanted = {
+        "numpy": "numpy", "array-api-compat": "array_api_compat", "safetensors": "safetensors", "tqdm": "tqdm",
+        "cupy": "cupy", "torch": "torch", "jax": "jax", "matplotlib": "matplotlib", "scipy": "scipy",
+    }  # fmt: skip
+    extras = {"cupy": "cuda13", "matplotlib": "plot"}
+    rows = []
+    for name, module in wanted.items():
+        if importlib.util.find_spec(module) is None:
+            rows.append((name, f'not installed: pip install "gdnet[{extras.get(name, name)}]"'))
+        else:
+            rows.append((name, _version(name, module)))
+    return rows
+
+
+def _version(name: str, module: str) -> str:
+    owners = importlib.metadata.packages_distributions().get(module, [name])  # cupy is installed as cupy-cuda13x
+    try:
+        return importlib.metadata.version(owners[0])
+    except importlib.metadata.PackageNotFoundError:
+        return "installed"
