@@ -13,13 +13,27 @@ Weights: an example's share is wₙ / Σ w, so weight 2 counts as the example gi
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from gdnet.backend import Array, Backend, backend_of
-from gdnet.errors import ShapeError
+from gdnet.errors import DataError, ShapeError
 from gdnet.maps import Map, symmetric
 
 
 class LossAt:
-    """A loss at one prediction and target. `share` is each example's part of the mean, ready to broadcast."""
+    """A loss at one prediction and target: what `loss(prediction, target)` returns.
+
+    Attributes
+    ----------
+    value : scalar
+    gradient : like the prediction
+    hessian : Map
+        Symmetric.
+    root : Map
+        R with Rᵀ R = `hessian`.
+    residual : array or None
+        r with value = ½ Σ r², where the loss is a sum of squares.
+    """
 
     value: Array
     gradient: Array
@@ -53,20 +67,78 @@ class Loss:
         """
         arrays = [prediction, target] if sample_weight is None else [prediction, target, sample_weight]
         backend = backend_of(*arrays, names=("prediction", "target", "sample_weight"))
-        expected = (prediction.shape[0], *self.target_shape(tuple(prediction.shape[1:]), target.ndim))
-        if tuple(target.shape) != expected:
-            raise ShapeError(
-                f"{self!r}: a prediction of shape {tuple(prediction.shape)} needs a target of shape {expected}, "
-                f"got {tuple(target.shape)}"
-            )
+        if prediction.ndim == 0 or prediction.shape[0] == 0:
+            raise ShapeError(f"a prediction needs at least one example on axis 0, got shape {tuple(prediction.shape)}")
+        self._check_shape(tuple(target.shape), tuple(prediction.shape[1:]), prediction.shape[0])
         if sample_weight is not None and tuple(sample_weight.shape) != (prediction.shape[0],):
             raise ShapeError(
                 f"sample_weight must have shape ({prediction.shape[0]},), got {tuple(sample_weight.shape)}"
             )
         return self.at(backend, prediction, target, sample_weight)
 
+    # -- what the public edge checks, once, on host data ---------------------------------------------------------------
+
+    def check_target(self, t: np.ndarray, out_shape: tuple[int, ...]) -> None:
+        """An error if these targets (on the host, all examples) cannot be those of outputs of this shape.
+
+        Raises
+        ------
+        ShapeError
+            If the shape does not fit; the message tells how to reshape.
+        DataError
+            If they are empty, not numbers, not finite, or outside the loss's domain.
+
+        >>> import numpy as np
+        >>> from gdnet.losses import SquaredError
+        >>> try:
+        ...     SquaredError().check_target(np.ones(3), (1,))
+        ... except ShapeError as error:
+        ...     print(error)
+        SquaredError() with outputs of shape (1,) needs targets of shape (3, 1), got (3,): reshape them, t.reshape(3, 1)
+        """
+        t = np.asarray(t)
+        if t.ndim == 0 or t.shape[0] == 0:
+            raise DataError(f"targets must hold at least one example, got shape {t.shape}")
+        if t.dtype.kind not in "biuf":
+            raise DataError(f"targets must be numbers, got dtype {t.dtype}: encode classes as 0, 1, 2, ...")
+        self._check_shape(t.shape, tuple(out_shape), t.shape[0])
+        if t.dtype.kind == "f":
+            forbid(~np.isfinite(t), t, self, "finite targets", "remove or fill such examples")
+        self.check_values(t, tuple(out_shape))
+
+    def check_values(self, t: np.ndarray, out_shape: tuple[int, ...]) -> None:
+        """A `DataError` if finite targets of the right shape lie outside the loss's domain."""
+
+    def _check_shape(self, shape: tuple[int, ...], out_shape: tuple[int, ...], n: int) -> None:
+        expected = (n, *self.target_shape(out_shape, len(shape)))
+        if shape == expected:
+            return
+        same = np.prod(shape) == np.prod(expected)
+        raise ShapeError(
+            f"{self!r} with outputs of shape {out_shape} needs targets of shape {expected}, got {shape}"
+            + (f": reshape them, t.reshape{expected}" if same else self.shape_hint(shape, out_shape))
+        )
+
+    def shape_hint(self, shape: tuple[int, ...], out_shape: tuple[int, ...]) -> str:
+        """What to do about targets of the wrong shape, to end the message with."""
+        return ""
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.config() == other.config()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+def forbid(bad: np.ndarray, t: np.ndarray, loss: Loss, wanted: str, remedy: str) -> None:
+    """A `DataError` that names the first of the bad targets, if there is one."""
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        where = index[0] if len(index) == 1 else index
+        raise DataError(f"{loss!r} needs {wanted}, got {t[index]} at index {where}: {remedy}")
 
 
 def shares(xp: Any, y: Array, weight: Array | None) -> Array | float:
@@ -78,23 +150,38 @@ def shares(xp: Any, y: Array, weight: Array | None) -> Array | float:
 
 
 class ElementwiseLoss(Loss):
-    """A loss that sums l(y, t) over the outputs. Subclasses give the row l, l', l'' by y."""
+    """A loss that sums l(y, t) over the outputs. Subclasses give the row l, l', l'' by y, with l'' >= 0.
+
+    >>> import numpy as np
+    >>> class Quartic(ElementwiseLoss):
+    ...     def l(self, xp, y, t):
+    ...         return (y - t) ** 4
+    ...     def dl(self, xp, y, t):
+    ...         return 4.0 * (y - t) ** 3
+    ...     def d2l(self, xp, y, t):
+    ...         return 12.0 * (y - t) ** 2
+    >>> float(Quartic()(np.asarray([[2.0]]), np.asarray([[0.0]])).value)
+    16.0
+    """
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
-        raise NotImplementedError
+        """The loss of each output."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule l")
 
     def dl(self, xp: Any, y: Array, t: Array) -> Array:
-        raise NotImplementedError
+        """∂l/∂y."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule dl")
 
     def d2l(self, xp: Any, y: Array, t: Array) -> Array:
-        raise NotImplementedError
+        """∂²l/∂y²."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule d2l")
 
     def at(self, backend: Backend, y: Array, t: Array, weight: Array | None) -> LossAt:
         return ElementwiseLossAt(self, backend, y, t, weight)
 
 
 class ElementwiseLossAt(LossAt):
-    """Every derivative of an elementwise loss is a diagonal."""
+    """Every derivative of an elementwise loss is a diagonal: each example's share times l', l'', √l''."""
 
     def __init__(self, rule: ElementwiseLoss, backend: Backend, y: Array, t: Array, weight: Array | None) -> None:
         self.rule, self.backend, self.xp = rule, backend, backend.xp
@@ -121,4 +208,4 @@ class ElementwiseLossAt(LossAt):
     @property
     def root(self) -> Map:  # type: ignore[override]
         r = self.xp.sqrt(self._curvature)
-        return symmetric(self.backend, tuple(self.y.shape), self.y.dtype, lambda v: r * v, "diagonal")
+        return symmetric(self.backend, tuple(self.y.shape), self.y.dtype, lambda v: r * v, "diagonal", "psd")

@@ -3,14 +3,19 @@
 from functools import cached_property
 from typing import Any
 
-from gdnet.backend import Array, Backend
-from gdnet.errors import OptionError
-from gdnet.losses.base import Loss, LossAt, shares
+import numpy as np
+
+from gdnet.backend import Array, Backend, backend_of
+from gdnet.errors import DataError, OptionError
+from gdnet.losses.base import Loss, LossAt, forbid, shares
 from gdnet.maps import Map, symmetric
 
 
 class CrossEntropy(Loss):
     """-(1/N) Σₙ Σₖ tₙₖ log pₙₖ with p = softmax(y); y are logits.
+
+    torch `CrossEntropyLoss` and Keras `CategoricalCrossentropy(from_logits=True)` (or its sparse form) have the same
+    value.
 
     Parameters
     ----------
@@ -19,8 +24,8 @@ class CrossEntropy(Loss):
 
     Notes
     -----
-    Prediction (n, k). Target: integer labels (n,), or probabilities (one-hot included) (n, k).
-    Gradient share (p Σt - t); Hessian share (diag p - p pᵀ) Σt. torch's `CrossEntropyLoss` has the same value.
+    Prediction (n, ..., k). Target: integer labels 0 .. k-1 of shape (n, ...), or probabilities (one-hot included) of
+    shape (n, ..., k). Gradient share (p Σt - t); Hessian share Σt (diag p - p pᵀ), with share = wₙ / Σw.
 
     >>> import numpy as np
     >>> at = CrossEntropy()(np.zeros((1, 2)), np.asarray([1]))
@@ -34,10 +39,43 @@ class CrossEntropy(Loss):
         self.label_smoothing = float(label_smoothing)
 
     def target_shape(self, out_shape: tuple[int, ...], target_ndim: int) -> tuple[int, ...]:
-        return () if target_ndim == 1 else out_shape
+        return out_shape[:-1] if target_ndim == len(out_shape) else out_shape
 
     def at(self, backend: Backend, y: Array, t: Array, weight: Array | None) -> LossAt:
         return CrossEntropyAt(self, backend, y, t, weight)
+
+    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> LossAt:
+        """The loss at a prediction, after a check of shapes and of the kind of labels."""
+        if target.ndim < prediction.ndim and not backend_of(target).xp.isdtype(target.dtype, "integral"):
+            raise DataError(self._float_labels(target.dtype))
+        return super().__call__(prediction, target, sample_weight)
+
+    def check_values(self, t: np.ndarray, out_shape: tuple[int, ...]) -> None:
+        k = out_shape[-1] if out_shape else 0
+        if k < 2:
+            raise DataError(
+                f"{self!r} needs at least 2 outputs, one for each class, got {k}: "
+                "use BinaryCrossEntropy() for one output"
+            )
+        if t.ndim == len(out_shape):
+            if t.dtype.kind not in "iu":
+                raise DataError(self._float_labels(t.dtype))
+            remedy = f"number the classes from 0, or give the last layer {max(int(t.max()) + 1, 2)} outputs"
+            forbid((t < 0) | (t >= k), t, self, f"labels in 0..{k - 1} for {k} outputs", remedy)
+            return
+        forbid(t < 0, t, self, "probabilities of at least 0", "every row is a distribution over the classes")
+        total = np.asarray(np.sum(t, axis=-1, dtype=np.float64))
+        wrong = np.abs(total - 1.0) > 1e-4 if t.dtype.kind == "f" else total != 1
+        forbid(wrong, total, self, "rows of probabilities that sum to 1", "divide each row by its sum")
+
+    def shape_hint(self, shape: tuple[int, ...], out_shape: tuple[int, ...]) -> str:
+        return f", or integer labels of shape {(shape[0], *out_shape[:-1])}"
+
+    def _float_labels(self, dtype: Any) -> str:
+        return (
+            f"{self!r} needs integer labels, or one row of class probabilities an example, got labels of dtype "
+            f"{dtype}: convert them, t.astype('int64'), or use SquaredError() for regression"
+        )
 
     def config(self) -> dict[str, Any]:
         return {"label_smoothing": self.label_smoothing}
@@ -50,9 +88,10 @@ class CrossEntropyAt(LossAt):
         xp, k, s = backend.xp, y.shape[-1], rule.label_smoothing
         self.backend, self.xp, self.y = backend, xp, y
         self.share = shares(xp, y, weight)
-        if t.ndim == 1:  # integer labels: one-hot rows, which sum to one
-            t = xp.expand_dims(t, axis=1) == xp.arange(k, dtype=t.dtype, device=backend.device)
-            self.t, self.total = xp.astype(t, y.dtype), 1.0
+        self.total: Any = 1.0
+        if t.ndim < y.ndim:  # integer labels: one-hot rows, which sum to one
+            t = xp.expand_dims(t, axis=-1) == xp.arange(k, dtype=t.dtype, device=backend.device)
+            self.t = xp.astype(t, y.dtype)
         else:
             self.t = xp.astype(t, y.dtype) if t.dtype != y.dtype else t
             self.total = xp.sum(self.t, axis=-1, keepdims=True)

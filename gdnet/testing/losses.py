@@ -1,0 +1,138 @@
+"""A check of a loss: every rule against an independent witness, on any array library."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gdnet.backend import Backend, get_backend
+from gdnet.errors import ArrayError
+from gdnet.losses import Loss
+
+RTOL = 1e-6
+"""What central differences in float64 reach with ease, and a thousandth of the error of a rule that is 0.1 % wrong."""
+
+
+def check_loss(
+    loss: Loss,
+    out_shape: tuple[int, ...],
+    target: Any = None,
+    backend: Backend | None = None,
+    *,
+    prediction: Any = None,
+    n: int = 5,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Check a loss's value, gradient, Hessian, root and residual against each other and against differences.
+
+    Parameters
+    ----------
+    loss : Loss
+    out_shape : tuple of int
+        The shape of one prediction.
+    target : array on the host, optional
+        Targets (n, ...) as the loss expects them; standard normal numbers of the prediction's shape by default.
+    backend : Backend, optional
+        Where to compute; NumPy by default. It must be able to do float64.
+    prediction : array on the host, optional
+        (n, *out_shape); standard normal numbers by default. Keep away from kinks, where differences mean nothing.
+    n, seed : int
+        How many examples and which random numbers.
+
+    Returns
+    -------
+    dict of str to float
+        The largest error of each check, relative to the largest entry.
+
+    Raises
+    ------
+    AssertionError
+        Naming the rule and the entry that is wrong.
+
+    >>> from gdnet.losses import Huber
+    >>> sorted(check_loss(Huber(), (3,)))
+    ['gradient', 'hessian', 'root', 'symmetry', 'target unharmed', 'weights']
+    """
+    backend = get_backend("cpu") if backend is None else backend
+    rng = np.random.default_rng(seed)
+    n = n if target is None else len(target)
+    y = rng.standard_normal((n, *out_shape)) if prediction is None else np.array(prediction, dtype=np.float64)
+    t = rng.standard_normal(y.shape) if target is None else np.array(target)
+    w = rng.uniform(0.5, 2.0, n)
+    errors: dict[str, float] = {}
+    check = _Checker(loss, errors)
+
+    def put(host: Any) -> Any:
+        array = backend.asarray(np.asarray(host))
+        if host.dtype == np.float64 and "64" not in str(array.dtype):
+            raise ArrayError(f"check_loss needs float64, got {array.dtype} on {backend!r} (JAX: set JAX_ENABLE_X64=1)")
+        return array
+
+    def at(y: np.ndarray, weight: np.ndarray | None = w) -> Any:
+        return loss(put(y), target_array, None if weight is None else put(weight))
+
+    target_array = put(t)
+    here, get = at(y), backend.to_numpy
+    gradient, value = get(here.gradient), float(get(here.value))
+    size, shape = y.size, y.shape
+    flat = (size, size)
+
+    check("gradient", gradient.reshape(-1), _differences(lambda p: get(at(p).value), y).reshape(-1))
+    hessian = get(here.hessian.dense())
+    check("hessian", hessian, _differences(lambda p: get(at(p).gradient), y).reshape(flat).T)
+    check("symmetry", hessian, hessian.T)
+    root = get(here.root.dense())
+    check("root", root.T @ root, hessian)
+    probe = rng.standard_normal(here.root.out_shape)
+    check("root", get(here.root.T(put(probe))).reshape(-1), root.T @ probe.reshape(-1))
+    if here.residual is not None:
+        r = get(here.residual)
+        check("residual", np.asarray(0.5 * np.sum(r * r)), np.asarray(value))
+        check("residual", root, _differences(lambda p: get(at(p).residual), y).reshape(size, r.size).T)
+
+    # An example's share is wₙ / Σ w: the batch is the weighted mean of its examples, each alone.
+    for weight in (w, None):
+        share = np.full(n, 1.0 / n) if weight is None else weight / weight.sum()
+        batch, total, parts = at(y, weight), 0.0, np.zeros(shape)
+        for i in range(n):
+            alone = loss(put(y[i : i + 1]), put(t[i : i + 1]))
+            total += share[i] * float(get(alone.value))
+            parts[i] = share[i] * get(alone.gradient)[0]
+        check("weights", get(batch.value), np.asarray(total))
+        check("weights", get(batch.gradient), parts)
+    check("target unharmed", np.asarray(get(target_array), np.float64), np.asarray(t, np.float64))
+    return errors
+
+
+class _Checker:
+    """Compares, keeps the largest relative error by name, and fails with the entry that is wrong."""
+
+    def __init__(self, loss: Loss, errors: dict[str, float]) -> None:
+        self.loss, self.errors = loss, errors
+
+    def __call__(self, name: str, claimed: np.ndarray, expected: np.ndarray) -> None:
+        claimed, expected = np.asarray(claimed), np.asarray(expected)
+        what = f"{self.loss!r}: {name}"
+        if claimed.shape != expected.shape:
+            raise AssertionError(f"{what} has shape {claimed.shape}, expected {expected.shape}")
+        if not np.all(np.isfinite(claimed)):
+            raise AssertionError(f"{what} is not finite")
+        scale = max(float(np.max(np.abs(expected))), 1e-3)
+        error = np.abs(claimed - expected) / scale
+        worst = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
+        self.errors[name] = max(self.errors.get(name, 0.0), float(error[worst]))
+        if error[worst] > RTOL:
+            raise AssertionError(
+                f"{what} is {claimed[worst]:.10g} at entry {worst}, expected {expected[worst]:.10g} "
+                f"(relative error {error[worst]:.1e}, allowed {RTOL:.0e})"
+            )
+
+
+def _differences(f: Callable[[np.ndarray], np.ndarray], y: np.ndarray, h: float = 6e-6) -> np.ndarray:
+    """(f(y + h eᵢ) - f(y - h eᵢ)) / 2h for every entry i of y, stacked on axis 0; h is near the cube root of eps."""
+    rows = []
+    for i in np.ndindex(y.shape):
+        step = np.zeros_like(y)
+        step[i] = h
+        rows.append((np.asarray(f(y + step)) - np.asarray(f(y - step))) / (2.0 * h))
+    return np.stack(rows)
