@@ -1,111 +1,289 @@
-"""Activations: each is a row f, f', f'' in terms of the input x and the output y."""
+"""Activations: each is a row f, f', f'' in terms of the input x and the output y.
 
+No row overflows or loses its value at large |x|: exponentials are only taken of numbers that are not positive. At a
+kink the derivative is that of torch.
+"""
+
+import math
 from typing import Any
 
-from gdnet.backend import Array
-from gdnet.layers.base import Context, Jacobian, Layer, Params
+from gdnet.backend import Array, Backend
+from gdnet.errors import OptionError
+from gdnet.layers.elementwise import Elementwise
 
 
-class ElementwiseJacobian(Jacobian):
-    """The diagonal Jacobian of y = f(x), one element at a time: dy = f'(x) dx, its own transpose."""
-
-    def __init__(self, rule: "Elementwise", xp: Any, x: Array, y: Array) -> None:
-        self.rule, self.xp, self.x, self.y = rule, xp, x, y
-        self._d: Array | None = None
-
-    @property
-    def d(self) -> Array:
-        """f'(x), computed when first asked for."""
-        if self._d is None:
-            self._d = self.rule.df(self.xp, self.x, self.y)
-        return self._d
-
-    def jvp(self, dparams: Params, dx: Array) -> Array:
-        return dx * self.d
-
-    def vjp(self, dy: Array) -> tuple[dict[str, Array], Array]:
-        return {}, dy * self.d
-
-    def vjp_x(self, dy: Array) -> Array:
-        return dy * self.d
-
-    def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
-        return dy * self.d
-
-    def curve(self, dparams: Params, dx: Array, gy: Array) -> tuple[dict[str, Array], Array]:
-        return {}, gy * dx * self.rule.d2f(self.xp, self.x, self.y)
-
-    def rows(self, dy: Array) -> dict[str, Array]:
-        return {}
+def sigmoid(xp: Any, x: Array) -> Array:
+    """1 / (1 + exp(-x)), also written exp(x) / (1 + exp(x)): whichever exponential cannot overflow."""
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, xp.ones_like(x), e) / (1.0 + e)
 
 
-class Elementwise(Layer):
-    """A layer y = f(x) on each element. Subclasses give the row f, f', f''."""
-
-    keeps_shape = True
-
-    def f(self, xp: Any, x: Array) -> Array:
-        raise NotImplementedError
-
-    def df(self, xp: Any, x: Array, y: Array) -> Array:
-        raise NotImplementedError
-
-    def d2f(self, xp: Any, x: Array, y: Array) -> Array:
-        raise NotImplementedError
-
-    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
-        y = self.f(context.xp, x)
-        return y, ElementwiseJacobian(self, context.xp, x, y)
+def gate(xp: Any, x: Array, y: Array) -> Array:
+    """s of y = x s(x), got back by division; s(0) = 1/2 for the two rules that use it."""
+    tiny = xp.abs(x) < 1e-30
+    half = xp.full_like(x, 0.5)
+    return xp.where(tiny, half, y / xp.where(tiny, half, x))
 
 
 class Identity(Elementwise):
-    """y = x."""
+    """y = x.
 
-    def f(self, xp: Any, x: Array) -> Array:
+    >>> import numpy as np
+    >>> Identity()({}, np.asarray([[2.0]]))[0]
+    array([[2.]])
+    """
+
+    def f(self, backend: Backend, x: Array) -> Array:
         return x
 
-    def df(self, xp: Any, x: Array, y: Array) -> Array:
-        return xp.ones_like(x)
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.ones_like(x)
 
-    def d2f(self, xp: Any, x: Array, y: Array) -> Array:
-        return xp.zeros_like(x)
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.zeros_like(x)
+
+
+class Step(Elementwise):
+    """y = 1 for x > 0, else 0; y' = 0. The perceptron's activation: nothing can be learned through it.
+
+    >>> import numpy as np
+    >>> Step()({}, np.asarray([[-2.0, 0.0, 3.0]]))[0]
+    array([[0., 0., 1.]])
+    """
+
+    kinks = (0.0,)
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        return backend.xp.astype(x > 0, x.dtype)
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.zeros_like(x)
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.zeros_like(x)
 
 
 class Sigmoid(Elementwise):
-    """y = 1 / (1 + exp(-x)), y' = y (1 - y)."""
+    """y = 1 / (1 + exp(-x)), y' = y (1 - y), y'' = y' (1 - 2 y).
 
-    def f(self, xp: Any, x: Array) -> Array:
-        e = xp.exp(-xp.abs(x))  # never overflows
-        return xp.where(x >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
+    >>> import numpy as np
+    >>> Sigmoid()({}, np.asarray([[0.0, 1e4]]))[0]
+    array([[0.5, 1. ]])
+    """
 
-    def df(self, xp: Any, x: Array, y: Array) -> Array:
+    def f(self, backend: Backend, x: Array) -> Array:
+        return sigmoid(backend.xp, x)
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
         return y * (1.0 - y)
 
-    def d2f(self, xp: Any, x: Array, y: Array) -> Array:
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
         return y * (1.0 - y) * (1.0 - 2.0 * y)
 
 
 class Tanh(Elementwise):
-    """y = tanh(x), y' = 1 - y²."""
+    """y = tanh(x), y' = 1 - y², y'' = -2 y y'.
 
-    def f(self, xp: Any, x: Array) -> Array:
-        return xp.tanh(x)
+    >>> import numpy as np
+    >>> Tanh()({}, np.asarray([[0.0, 1e4]]))[0]
+    array([[0., 1.]])
+    """
 
-    def df(self, xp: Any, x: Array, y: Array) -> Array:
+    def f(self, backend: Backend, x: Array) -> Array:
+        return backend.xp.tanh(x)
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
         return 1.0 - y * y
 
-    def d2f(self, xp: Any, x: Array, y: Array) -> Array:
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
         return -2.0 * y * (1.0 - y * y)
 
 
 class ReLU(Elementwise):
-    """y = max(x, 0), y' = 1 for x > 0, else 0 (at the kink 0, as in torch)."""
+    """y = max(x, 0), y' = 1 for x > 0, else 0.
 
-    def f(self, xp: Any, x: Array) -> Array:
-        return xp.maximum(x, 0.0)
+    >>> import numpy as np
+    >>> ReLU()({}, np.asarray([[-2.0, 3.0]]))[0]
+    array([[0., 3.]])
+    """
 
-    def df(self, xp: Any, x: Array, y: Array) -> Array:
-        return xp.astype(y > 0, y.dtype)
+    kinks = (0.0,)
 
-    def d2f(self, xp: Any, x: Array, y: Array) -> Array:
-        return xp.zeros_like(x)
+    def f(self, backend: Backend, x: Array) -> Array:
+        return backend.xp.maximum(x, 0.0)
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.astype(y > 0, y.dtype)
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.zeros_like(x)
+
+
+class LeakyReLU(Elementwise):
+    """y = x for x > 0, else slope x; y' = 1 or slope.
+
+    >>> import numpy as np
+    >>> LeakyReLU()({}, np.asarray([[-2.0, 3.0]]))[0]
+    array([[-0.02,  3.  ]])
+    """
+
+    kinks = (0.0,)
+
+    def __init__(self, slope: float = 0.01) -> None:
+        self.slope = _finite("LeakyReLU", "slope", slope)
+
+    def config(self) -> dict[str, Any]:
+        return {"slope": self.slope}
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        return backend.xp.where(x > 0, x, self.slope * x)
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        xp = backend.xp
+        return xp.where(x > 0, xp.ones_like(x), xp.full_like(x, self.slope))
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.zeros_like(x)
+
+
+class ELU(Elementwise):
+    """y = x for x > 0, else α (exp(x) - 1); there y' = y'' = y + α (Clevert et al. 2016).
+
+    >>> import numpy as np
+    >>> ELU()({}, np.asarray([[-1e4, 3.0]]))[0]
+    array([[-1.,  3.]])
+    """
+
+    kinks = (0.0,)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = _finite("ELU", "alpha", alpha)
+
+    def config(self) -> dict[str, Any]:
+        return {"alpha": self.alpha}
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        xp = backend.xp
+        return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0.0)))
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.where(x > 0, backend.xp.ones_like(x), y + self.alpha)
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.where(x > 0, backend.xp.zeros_like(x), y + self.alpha)
+
+
+class SELU(Elementwise):
+    """y = λ x for x > 0, else λ α (exp(x) - 1); there y' = y'' = y + λ α.
+
+    λ and α keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017).
+
+    >>> import numpy as np
+    >>> SELU()({}, np.asarray([[-1e4, 1.0]]))[0].round(4)
+    array([[-1.7581,  1.0507]])
+    """
+
+    kinks = (0.0,)
+    scale = 1.0507009873554804934193349852946
+    alpha = 1.6732632423543772848170429916717
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        xp = backend.xp
+        return self.scale * xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0.0)))
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.where(x > 0, backend.xp.full_like(x, self.scale), y + self.scale * self.alpha)
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.where(x > 0, backend.xp.zeros_like(x), y + self.scale * self.alpha)
+
+
+class Softplus(Elementwise):
+    """y = log(1 + exp(x)); y' = sigmoid(x) = 1 - exp(-y), y'' = y' (1 - y').
+
+    torch's goes over to y = x at x = 20; this one does not.
+
+    >>> import numpy as np
+    >>> Softplus()({}, np.asarray([[0.0, 1e4]]))[0].round(6)
+    array([[6.93147e-01, 1.00000e+04]])
+    """
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        xp = backend.xp
+        return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        return -backend.xp.expm1(-y)
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return -backend.xp.expm1(-y) * backend.xp.exp(-y)
+
+
+class GELU(Elementwise):
+    """y = x Φ(x), the exact form, with Φ(x) = (1 + erf(x / √2)) / 2 and φ = Φ' the normal density.
+
+    y' = Φ + x φ, y'' = (2 - x²) φ (Hendrycks and Gimpel 2016).
+
+    >>> import numpy as np
+    >>> GELU()({}, np.asarray([[-1e4, 1.0]]))[0].round(6)
+    array([[-0.      ,  0.841345]])
+    """
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        return 0.5 * x * (1.0 + backend.erf(x * math.sqrt(0.5)))
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        return gate(backend.xp, x, y) + x * _normal_density(backend.xp, x)
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return (2.0 - x * x) * _normal_density(backend.xp, x)
+
+
+class SiLU(Elementwise):
+    """y = x s with s = sigmoid(x), also called swish; y' = s + y (1 - s), y'' = s (1 - s) (2 + x (1 - 2 s)).
+
+    >>> import numpy as np
+    >>> SiLU()({}, np.asarray([[-1e4, 1.0]]))[0].round(6)
+    array([[-0.      ,  0.731059]])
+    """
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        return x * sigmoid(backend.xp, x)
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        s = gate(backend.xp, x, y)
+        return s + y * (1.0 - s)
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        s = gate(backend.xp, x, y)
+        return s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s))
+
+
+class HardTanh(Elementwise):
+    """y = min(max(x, -1), 1), y' = 1 for |x| < 1, else 0.
+
+    >>> import numpy as np
+    >>> HardTanh()({}, np.asarray([[-2.0, 0.5]]))[0]
+    array([[-1. ,  0.5]])
+    """
+
+    kinks = (-1.0, 1.0)
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        return backend.xp.minimum(backend.xp.maximum(x, -1.0), 1.0)
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.astype(backend.xp.abs(x) < 1, x.dtype)
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        return backend.xp.zeros_like(x)
+
+
+def _normal_density(xp: Any, x: Array) -> Array:
+    return xp.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
+
+
+def _finite(layer: str, name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise OptionError(f"{layer}: {name} must be a finite number, got {value!r}")
+    return float(value)

@@ -7,17 +7,16 @@
 Letters: n examples (axis 0 of x and y), v cotangents (any axes before n), i/o features in/out, p parameters.
 """
 
+import json
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from gdnet.backend import Array, Backend, Key, backend_of
-from gdnet.errors import ShapeError
-
-Shape = tuple[int, ...]
-Params = Mapping[str, Array]
+from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.layers.jacobian import Jacobian, Params, Shape
+from gdnet.maps import Map
 
 
 class Context:
@@ -47,82 +46,14 @@ class Context:
         return Context(self.backend, self.training, key, need_dx)
 
 
-class Jacobian:
-    """The derivative of y = f(params, x) at one point, as a linear map.
-
-    Either subclass it or hand it the two products: `Jacobian(jvp, vjp)`. The other methods are faster forms of what
-    the two can do already; a layer overrides those for which it knows a better way.
-
-    Attributes
-    ----------
-    needs_dx : bool
-        False if `jvp` accepts `dx=None` for an input that does not change, and `vjp` may return None for `dx`.
-    """
-
-    needs_dx = True
-
-    def __init__(
-        self,
-        jvp: Callable[[Params, Array], Array] | None = None,
-        vjp: Callable[[Array], tuple[dict[str, Array], Array]] | None = None,
-        curve: Callable[[Params, Array, Array], tuple[dict[str, Array], Array]] | None = None,
-    ) -> None:
-        if jvp is not None:
-            self.jvp = jvp  # type: ignore[method-assign, assignment]
-        if vjp is not None:
-            self.vjp = vjp  # type: ignore[method-assign, assignment]
-        if curve is not None:
-            self.curve = curve  # type: ignore[method-assign, assignment]
-
-    def jvp(self, dparams: Params, dx: Array) -> Array:
-        """dy = ∂f/∂params · dparams + ∂f/∂x · dx. Leading axes are batch axes."""
-        raise NotImplementedError(f"{type(self).__name__} has no jvp")
-
-    def vjp(self, dy: Array) -> tuple[dict[str, Array], Array]:
-        """(∂f/∂paramsᵀ · dy, ∂f/∂xᵀ · dy). `dy` may carry any number of axes before n, and so do the results."""
-        raise NotImplementedError(f"{type(self).__name__} has no vjp")
-
-    def curve(self, dparams: Params, dx: Array, gy: Array) -> tuple[dict[str, Array], Array]:
-        """The second-derivative term: how `vjp(gy)` changes when params and x move by (dparams, dx)."""
-        raise NotImplementedError(f"{type(self).__name__} has no second-derivative term")
-
-    # -- faster forms, each with a default derived from the two products ---------------------------------------------
-
-    def vjp_x(self, dy: Array) -> Array:
-        """The second half of `vjp` alone."""
-        return self.vjp(dy)[1]
-
-    def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
-        """`vjp` with the parameter derivatives written into `windows` (of a gradient vector just created)."""
-        dparams, dx = self.vjp(dy)
-        for name, value in dparams.items():
-            windows[name][...] = value
-        return dx
-
-    def rows(self, dy: Array) -> dict[str, Array]:
-        """Per-example parameter derivatives: `dy` (v, n, ...) gives (v, n, *shape) by name."""
-        backend, n = backend_of(dy), dy.shape[1]
-        xp = backend.xp
-        # alone[m, v, n] keeps example m of the n and silences the others, so that its derivative comes out alone.
-        only = xp.reshape(xp.eye(n, dtype=dy.dtype, device=backend.device), (n, 1, n, *([1] * (dy.ndim - 2))))
-        dparams, _ = self.vjp(xp.expand_dims(dy, axis=0) * only)
-        return {name: xp.moveaxis(value, 0, 1) for name, value in dparams.items()}
-
-    def gram(self, dy: Array) -> Array:
-        """This layer's share of J Jᵀ: (v, n, v, n) for `dy` (v, n, ...), by default through `rows`."""
-        xp, (v, n) = backend_of(dy).xp, dy.shape[:2]
-        total: Any = 0.0
-        for row in self.rows(dy).values():
-            flat = xp.reshape(row, (v * n, -1))
-            total = total + flat @ xp.matrix_transpose(flat)
-        return xp.reshape(total, (v, n, v, n))
-
-
 class Layer:
     """Base class of all layers, composites included.
 
     A layer says what parameters it has (`shapes`), what comes out (`out_shape`), what they are at first (`init`), and
     computes `forward(params, x, context) -> (y, Jacobian)`. Shapes exclude the axis of examples.
+
+    A file holds `spec()`, which is of JSON types; `Layer.from_spec` makes the layer again. A layer whose constructor
+    takes arguments gives them by `config`, and writes `from_config` if `cls(**config)` does not rebuild it.
     """
 
     in_shape: Shape | None = None
@@ -131,6 +62,15 @@ class Layer:
     """Whether the output has the input's shape, whatever that is."""
     stochastic = False
     """Whether two calls in training with different keys differ."""
+    kinks: tuple[float, ...] = ()
+    """Inputs at which the rule has no derivative; numerical checks keep away from them."""
+
+    known: ClassVar[dict[str, type["Layer"]]] = {}
+    """Every layer class by the name that stands for it in a file."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Layer.known[cls.type_name()] = cls
 
     def shapes(self, in_shape: Shape) -> dict[str, Shape]:
         """Names and shapes of the parameters, for inputs of this shape."""
@@ -148,9 +88,7 @@ class Layer:
         """(y, J) for x of shape (n, *in_shape)."""
         raise NotImplementedError(f"{type(self).__name__} has no forward rule")
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, of JSON types; a model file is rebuilt from it."""
-        return {}
+    # -- calling it from outside ---------------------------------------------------------------------------------------
 
     def __call__(
         self, params: Params, x: Array, *, training: bool = False, key: Key | None = None
@@ -162,9 +100,13 @@ class Layer:
         ShapeError
             If x or a parameter has another shape than the layer expects.
         ArrayError
-            If x and the parameters live in different libraries or on different devices.
+            If x and the parameters live in different libraries or on different devices, or x is not of a float type.
         """
         backend = backend_of(x, *params.values(), names=("x", *params))
+        if not backend.xp.isdtype(x.dtype, "real floating"):
+            raise ArrayError(f"{self!r}: x must be of a float type, got {x.dtype}: convert it, as in xp.astype(x, ...)")
+        if x.ndim == 0:
+            raise ShapeError(f"{self!r}: x must have an axis of examples, got a scalar")
         in_shape = tuple(x.shape[1:])
         self.out_shape(in_shape)
         for name, shape in self.shapes(in_shape).items():
@@ -174,6 +116,70 @@ class Layer:
                 raise ShapeError(f"{self!r}: {name!r} must have shape {shape}, got {tuple(params[name].shape)}")
         return self.forward(params, x, Context(backend, training, key))
 
+    def jacobian(self, params: Params, x: Array, *, training: bool = False, key: Key | None = None) -> dict[str, Map]:
+        """The derivatives of y by x (named `"x"`) and by each parameter, as maps; `.dense()` gives a matrix.
+
+        >>> from gdnet.layers import Tanh
+        >>> Tanh().jacobian({}, np.zeros((1, 2)))["x"].dense()
+        array([[1., 0.],
+               [0., 1.]])
+        """
+        y, J = self(params, x, training=training, key=key)
+        backend, xp = backend_of(x), backend_of(x).xp
+        out, dtype, still = tuple(y.shape), y.dtype, xp.zeros_like(x)
+
+        def by(name: str) -> Map:
+            others = {other: xp.zeros_like(value) for other, value in params.items()}
+            return Map(
+                backend, tuple(params[name].shape), out, dtype,
+                lambda v: J.jvp(others | {name: v}, still), lambda u: J.vjp(u)[0][name],
+            )  # fmt: skip
+
+        found = {"x": Map(backend, tuple(x.shape), out, dtype, lambda v: J.jvp({}, v), J.vjp_x, {"per_example"})}
+        return found | {name: by(name) for name in params}
+
+    # -- as text -------------------------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, of JSON types; a model file is rebuilt from it."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The layer with this `config()`."""
+        return cls(**config)
+
+    @classmethod
+    def type_name(cls) -> str:
+        """The name of the class in files: gdnet's own are `"Dense"`, a user's `"module.Class"`."""
+        return cls.__qualname__ if cls.__module__.startswith("gdnet.") else f"{cls.__module__}.{cls.__qualname__}"
+
+    def spec(self) -> dict[str, Any]:
+        """The layer as JSON types, nested layers included; `Layer.from_spec` makes it again."""
+        return {"type": self.type_name(), "config": self.config()}
+
+    @staticmethod
+    def from_spec(spec: dict[str, Any]) -> "Layer":
+        """The layer that `spec()` describes.
+
+        Raises
+        ------
+        OptionError
+            If no layer class of that name is known, or it does not take these arguments.
+
+        >>> from gdnet.layers import Dense
+        >>> Layer.from_spec({"type": "Dense", "config": {"features": [3, 2]}})
+        Dense(3, 2)
+        """
+        name = spec.get("type") if isinstance(spec, dict) else spec
+        cls = Layer.known.get(name) if isinstance(name, str) else None
+        if cls is None:
+            raise OptionError(f"unknown layer {name!r}: if it is your own, import the module that defines it first")
+        try:
+            return cls.from_config(spec.get("config", {}))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise OptionError(f"{name} cannot be made from {spec.get('config')}: {error}") from error
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
 
@@ -181,9 +187,12 @@ class Layer:
         return type(self) is type(other) and self.config() == other.config()  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:
-        return hash(repr(self))
+        return hash(json.dumps(self.spec(), sort_keys=True, default=repr))
 
 
 def n_features(shape: Shape) -> int:
     """The number of features in an example of this shape."""
     return math.prod(shape)
+
+
+__all__ = ["Context", "Jacobian", "Layer", "Params", "Shape", "n_features"]

@@ -1,13 +1,14 @@
 """The dense layer: y = x W + b."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from gdnet.backend import Array
 from gdnet.errors import OptionError, ShapeError
-from gdnet.layers.base import Context, Jacobian, Layer, Params, Shape
-from gdnet.layers.initializers import Initializer, from_config, glorot_uniform
+from gdnet.layers.base import Context, Layer
+from gdnet.layers.initializers import Initializer, Rule, as_initializer
+from gdnet.layers.jacobian import Jacobian, Params, Pull, Shape
 
 
 class Dense(Layer):
@@ -19,8 +20,8 @@ class Dense(Layer):
         `Dense(n_out)` or `Dense(n_in, n_out)`. With one number the input size is inferred.
     bias : bool
         Whether there is a b.
-    init : Initializer
-        Initial W, by default `glorot_uniform()`; b starts at 0.
+    init : Initializer or callable
+        Initial W, by default `glorot_uniform()`, or a function `(rng, shape) -> array`; b starts at 0.
 
     Notes
     -----
@@ -34,7 +35,7 @@ class Dense(Layer):
     (array([[11.]]), [[3.0], [4.0]])
     """
 
-    def __init__(self, *features: int, bias: bool = True, init: Initializer | dict | None = None) -> None:
+    def __init__(self, *features: int, bias: bool = True, init: Rule | None = None) -> None:
         if len(features) not in (1, 2):
             raise OptionError(f"Dense takes (n_out) or (n_in, n_out), got {features}")
         if not all(isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k > 0 for k in features):
@@ -42,7 +43,7 @@ class Dense(Layer):
         self.n_in = int(features[0]) if len(features) == 2 else None
         self.n_out = int(features[-1])
         self.bias = bool(bias)
-        self.initial = from_config(init) if isinstance(init, dict) else init or glorot_uniform()
+        self.initial = as_initializer(init, "Dense")
         self.in_shape = None if self.n_in is None else (self.n_in,)
 
     def shapes(self, in_shape: Shape) -> dict[str, Shape]:
@@ -57,8 +58,11 @@ class Dense(Layer):
         return (self.n_out,)
 
     def init(self, in_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        start = super().init(in_shape, rng)
-        return start | {"W": np.asarray(self.initial(rng, (in_shape[0], self.n_out)), dtype=np.float64)}
+        shape = (in_shape[0], self.n_out)
+        W = np.asarray(self.initial(rng, shape), dtype=np.float64)
+        if W.shape != shape:
+            raise ShapeError(f"{self!r}: init must give an array of shape {shape}, got {W.shape}")
+        return super().init(in_shape, rng) | {"W": W}
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
         W = params["W"]
@@ -69,9 +73,14 @@ class Dense(Layer):
 
     def config(self) -> dict[str, Any]:
         features = [self.n_out] if self.n_in is None else [self.n_in, self.n_out]
-        named = isinstance(self.initial, Initializer)  # a function of the user's own is not written to files
-        init = {"name": self.initial.name, "options": self.initial.options} if named else None
+        init = None  # a function of the user's own is not written to files
+        if isinstance(self.initial, Initializer):
+            init = {"name": self.initial.name, "options": self.initial.options}
         return {"features": features, "bias": self.bias, "init": init}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(*config["features"], bias=config.get("bias", True), init=config.get("init"))
 
     def __repr__(self) -> str:
         sizes = f"{self.n_out}" if self.n_in is None else f"{self.n_in}, {self.n_out}"
@@ -93,7 +102,7 @@ class DenseJacobian(Jacobian):
             dy = dy + self.xp.expand_dims(dparams["b"], axis=-2)
         return dy
 
-    def vjp(self, dy: Array) -> tuple[dict[str, Array], Array]:
+    def vjp(self, dy: Array) -> Pull:
         dparams = {"W": self.x.T @ dy}
         if self.bias:
             dparams["b"] = self.xp.sum(dy, axis=-2)
@@ -108,16 +117,16 @@ class DenseJacobian(Jacobian):
             windows["b"][...] = self.xp.sum(dy, axis=0)
         return self.backend.matmul(dy, self.W.T) if self.needs_dx else None
 
-    def curve(self, dparams: Params, dx: Array | None, gy: Array) -> tuple[dict[str, Array], Array]:
+    def curve(self, dparams: Params, dx: Array | None, gy: Array) -> Pull:
         # vjp(gy) = (xᵀ gy, Σ gy, gy Wᵀ): only the first moves with x and only the last with W.
         xp = self.xp
-        moved = xp.zeros_like(self.x) if dx is None else dx
-        cparams = {"W": xp.matrix_transpose(moved) @ gy}
-        if self.bias:
-            cparams["b"] = xp.zeros_like(cparams["W"][..., 0, :])
-        if not self.needs_dx:
-            return cparams, None
-        return cparams, gy @ xp.matrix_transpose(dparams["W"]) if dparams else xp.zeros_like(moved)
+        if dx is not None:
+            W = xp.matrix_transpose(dx) @ gy
+        else:  # zero, with the batch axes that tangents and gy have together
+            lead = np.broadcast_shapes(tuple(dparams["W"].shape[:-2]), tuple(gy.shape[:-2]))
+            W = xp.zeros((*lead, *self.W.shape), dtype=gy.dtype, device=self.backend.device)
+        cparams = {"W": W} | ({"b": xp.zeros_like(W[..., 0, :])} if self.bias else {})
+        return cparams, gy @ xp.matrix_transpose(dparams["W"]) if dparams and self.needs_dx else None
 
     def rows(self, dy: Array) -> dict[str, Array]:
         rows = {"W": self.x[:, :, None] * dy[..., None, :]}

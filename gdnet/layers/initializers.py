@@ -12,6 +12,9 @@ import numpy as np
 
 from gdnet.errors import OptionError
 
+Rule = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+"""What draws initial values: an `Initializer`, or a function of the user's own."""
+
 __all__ = [
     "constant",
     "glorot_normal",
@@ -80,20 +83,22 @@ def zeros() -> Initializer:
 
 def constant(value: float) -> Initializer:
     """All `value`."""
+    if not math.isfinite(value):
+        raise OptionError(f"constant: value must be finite, got {value}")
     return Initializer("constant", {"value": value})
 
 
 def normal(std: float = 0.01) -> Initializer:
     """N(0, std²)."""
-    if not std >= 0:
-        raise OptionError(f"normal: std must be at least 0, got {std}")
+    if not 0 <= std < math.inf:
+        raise OptionError(f"normal: std must be finite and at least 0, got {std}")
     return Initializer("normal", {"std": std})
 
 
 def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
     """U(low, high)."""
-    if not low <= high:
-        raise OptionError(f"uniform: low must not exceed high, got {low} and {high}")
+    if not -math.inf < low <= high < math.inf:
+        raise OptionError(f"uniform: needs finite numbers low <= high, got {low} and {high}")
     return Initializer("uniform", {"low": low, "high": high})
 
 
@@ -124,6 +129,8 @@ def lecun_normal() -> Initializer:
 
 def orthogonal(gain: float = 1.0) -> Initializer:
     """A random matrix with orthonormal rows or columns, times `gain` (Saxe et al. 2014)."""
+    if not math.isfinite(gain):
+        raise OptionError(f"orthogonal: gain must be finite, got {gain}")
     return Initializer("orthogonal", {"gain": gain})
 
 
@@ -132,3 +139,16 @@ def from_config(config: dict[str, Any]) -> Initializer:
     if config.get("name") not in _RULES:
         raise OptionError(f"unknown initializer {config.get('name')!r}: expected one of {sorted(_RULES)}")
     return Initializer(config["name"], dict(config.get("options", {})))
+
+
+def as_initializer(given: Any, layer: str) -> Rule:
+    """The rule that a layer's `init` means: a rule itself, the dictionary of a model file, or None for the default."""
+    if given is None:
+        return glorot_uniform()
+    if isinstance(given, dict):
+        return from_config(given)
+    if getattr(given, "__module__", "") == __name__ and not isinstance(given, Initializer):
+        raise OptionError(f"{layer}: init must be an initializer: write {given.__name__}(), not {given.__name__}")
+    if not callable(given):
+        raise OptionError(f"{layer}: init must be an initializer such as he_normal() or a function, got {given!r}")
+    return given

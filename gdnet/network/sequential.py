@@ -1,28 +1,16 @@
 """Layers one after another; the chain rule is a loop and a reversed loop."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
 from gdnet.backend import Array
-from gdnet.errors import OptionError, ShapeError
-from gdnet.layers import Context, Jacobian, Layer, Params, Shape
-from gdnet.network.build import Network
+from gdnet.layers import Context, Jacobian, Params
+from gdnet.layers.jacobian import Pull
+from gdnet.network.build import Composite
+from gdnet.network.composite import Call, CompositeJacobian
 
 
-class Plan(NamedTuple):
-    """What a chain of layers makes of one input shape."""
-
-    out_shape: Shape
-    shapes: dict[str, Shape]
-    names: list[dict[str, str]]
-    """For each layer: its own parameter names -> their names in the chain."""
-    first: int
-    """The first layer that has parameters."""
-
-
-class Sequential(Network):
+class Sequential(Composite):
     """y = fₖ(... f₂(f₁(x))).
 
     Parameters
@@ -37,98 +25,48 @@ class Sequential(Network):
     ['0.W', '0.b', '2.W', '2.b']
     """
 
-    def __init__(self, *layers: Layer) -> None:
-        if not layers:
-            raise OptionError("Sequential needs at least one layer")
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise OptionError(
-                    f"Sequential: layer {i} is a {type(layer).__name__}, not a Layer (write ReLU(), not ReLU)"
-                )
-        self.layers = layers
-        self._plans: dict[Shape, Plan] = {}
-        self.stochastic = any(layer.stochastic for layer in layers)
-        for layer in layers:  # the input's size is the first one fixed, if only layers that keep the shape precede it
-            if layer.in_shape is not None or not layer.keeps_shape:
-                self.in_shape = layer.in_shape
-                break
-
-    def out_shape(self, in_shape: Shape) -> Shape:
-        return self._plan(tuple(in_shape)).out_shape
-
-    def shapes(self, in_shape: Shape) -> dict[str, Shape]:
-        return self._plan(tuple(in_shape)).shapes
-
-    def _plan(self, in_shape: Shape) -> Plan:
-        """What follows from the input's shape, worked out once."""
-        if in_shape not in self._plans:
-            self._plans[in_shape] = self._make_plan(in_shape)
-        return self._plans[in_shape]
-
-    def _make_plan(self, in_shape: Shape) -> Plan:
-        shape, shapes, names, first = in_shape, {}, [], len(self.layers)
-        for i, layer in enumerate(self.layers):
-            try:
-                out = layer.out_shape(shape)
-                own = layer.shapes(shape)
-            except ShapeError as error:
-                raise ShapeError(f"layer {i}: {error}") from None
-            names.append({name: f"{i}.{name}" for name in own})
-            shapes.update({f"{i}.{name}": size for name, size in own.items()})
-            first = min(first, i) if own else first
-            shape = out
-        return Plan(shape, shapes, names, first)
-
-    def init(self, in_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        start, shape = {}, tuple(in_shape)
-        for i, layer in enumerate(self.layers):
-            start.update({f"{i}.{name}": value for name, value in layer.init(shape, rng).items()})
-            shape = layer.out_shape(shape)
-        return start
-
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
-        _, _, names, first = self._plan(tuple(x.shape[1:]))
-        jacobians, needed = [], context.need_dx
+        plan = self.plan(tuple(x.shape[1:]))
+        calls: list[Call] = []
+        jacobians: list[Jacobian] = []
+        needed, first = context.need_dx, plan.first
         for i, layer in enumerate(self.layers):
-            own = {name: params[full] for name, full in names[i].items()}
-            x, J = layer.forward(own, x, context.child(i, needed or i > first))
+            own = {name: params[full] for name, full in plan.names[i].items()}
+            call = Call(layer, own, x, context.child(i, needed or i > first))
+            x, J = layer.forward(own, x, call.context)
+            calls.append(call)
             jacobians.append(J)
-        return x, ChainJacobian(jacobians, names, 0 if needed else first, context)
-
-    def config(self) -> dict[str, Any]:
-        return {"layers": list(self.layers)}
-
-    def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(repr, self.layers))})"
+        return x, ChainJacobian(calls, jacobians, plan.names, context, 0 if needed else first)
 
 
-class ChainJacobian(Jacobian):
+class ChainJacobian(CompositeJacobian):
     """The product of the layers' Jacobians: forwards for a tangent, transposed and backwards for a cotangent.
 
     Layers before `first` have no parameters and their input is data: nobody needs what lies before them.
     """
 
-    def __init__(self, jacobians: list[Jacobian], names: list[dict[str, str]], first: int, context: Context) -> None:
-        self.jacobians, self.names, self.first = jacobians, names, first
-        self.xp, self.needs_dx = context.xp, context.need_dx
+    def __init__(
+        self, calls: list[Call], jacobians: list[Jacobian], names: list[dict[str, str]], context: Context, first: int
+    ) -> None:
+        super().__init__(calls, jacobians, names, context)
+        self.first = first
+        self._last: tuple[Any, list[Array]] = (None, [])
 
-    def _own(self, i: int, params: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: params[full] for name, full in self.names[i].items()}
+    @property
+    def _backwards(self) -> range:
+        return range(len(self.jacobians) - 1, self.first - 1, -1)
 
     def jvp(self, dparams: Params, dx: Array | None) -> Array:
-        for i, J in enumerate(self.jacobians):
-            own = self._own(i, dparams) if dparams else {}
-            if own or dx is not None:  # else nothing has moved so far
-                dx = J.jvp(own, dx)
+        for i in range(len(self.jacobians)):
+            dx = self.push(i, dparams, dx)
         return dx
 
-    def vjp(self, dy: Array) -> tuple[dict[str, Array], Array]:
-        found: list[dict[str, Array]] = []
-        for i in range(len(self.jacobians) - 1, self.first - 1, -1):
+    def vjp(self, dy: Array) -> Pull:
+        found = []
+        for i in self._backwards:
             own, dy = self.jacobians[i].vjp(dy)
-            found.append({self.names[i][name]: value for name, value in own.items()})
-        dparams = {full: value for part in reversed(found) for full, value in part.items()}
-        return dparams, dy if self.needs_dx else None
+            found.append((i, own))
+        return self.full(found), dy if self.needs_dx else None
 
     def vjp_x(self, dy: Array) -> Array:
         for J in reversed(self.jacobians):
@@ -136,26 +74,60 @@ class ChainJacobian(Jacobian):
         return dy
 
     def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
-        for i in range(len(self.jacobians) - 1, self.first - 1, -1):
-            dy = self.jacobians[i].vjp_into(dy, self._own(i, windows))
-        return dy
+        for i in self._backwards:
+            dy = self.jacobians[i].vjp_into(dy, self.own(i, windows))
+        return dy if self.needs_dx else None
+
+    def cotangents(self, gy: Array) -> list[Array]:
+        """`gy` pulled back to the output of each layer from `first` on; kept, as solvers ask many times for one gy."""
+        if self._last[0] is not gy:
+            found = [gy]
+            for i in self._backwards[:-1]:
+                found.append(self.jacobians[i].vjp_x(found[-1]))
+            self._last = (gy, found[::-1])
+        return self._last[1]
+
+    # -- second derivatives: vjp(gy) is a product of factors, and each may move ---------------------------------------
+
+    def hvp(self, dparams: Params, dx: Array, gy: Array, hessian: Callable[[Array], Array]) -> Pull:
+        moves, dy = self._tangents(dparams, dx)
+        return self._bent(dparams, moves, gy, hessian(dy))
+
+    def dvjp(self, dparams: Params, dx: Array, gy: Array, dgy: Array | None) -> Pull:
+        return self._bent(dparams, self._tangents(dparams, dx)[0], gy, dgy)
+
+    def _tangents(self, dparams: Params, dx: Array | None) -> tuple[list[Array | None], Array]:
+        """How each layer's input moves, and the output."""
+        moves: list[Array | None] = []
+        for i in range(len(self.jacobians)):
+            moves.append(dx)
+            dx = self.push(i, dparams, dx)
+        return moves, dx
+
+    def _bent(self, dparams: Params, moves: list[Array | None], gy: Array, dgy: Array | None) -> Pull:
+        found, at = [], self.cotangents(gy)
+        for i in self._backwards:
+            own, dgy = self.bend(i, dparams, moves[i], at[i - self.first], dgy)
+            found.append((i, own))
+        return self.full(found), dgy if self.needs_dx else None
+
+    # -- per example ---------------------------------------------------------------------------------------------------
 
     def rows(self, dy: Array) -> dict[str, Array]:
-        found = {}
-        for i in range(len(self.jacobians) - 1, self.first - 1, -1):
-            J = self.jacobians[i]
+        found = []
+        for i in self._backwards:
             if self.names[i]:
-                found.update({self.names[i][name]: value for name, value in J.rows(dy).items()})
+                found.append((i, self.jacobians[i].rows(dy)))
             if i > self.first:
-                dy = J.vjp_x(dy)
-        return {full: found[full] for names in self.names for full in names.values()}
+                dy = self.jacobians[i].vjp_x(dy)
+        return self.full(found)
 
     def gram(self, dy: Array) -> Array:
-        total: Any = 0.0
-        for i in range(len(self.jacobians) - 1, self.first - 1, -1):
-            J = self.jacobians[i]
+        total: Any = None
+        for i in self._backwards:
             if self.names[i]:
-                total = total + J.gram(dy)
+                share = self.jacobians[i].gram(dy)
+                total = share if total is None else total + share
             if i > self.first:
-                dy = J.vjp_x(dy)
-        return total
+                dy = self.jacobians[i].vjp_x(dy)
+        return super().gram(dy) if total is None else total

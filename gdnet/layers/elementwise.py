@@ -1,0 +1,97 @@
+"""Layers that act on each element alone, and their diagonal Jacobians."""
+
+from typing import Any
+
+from gdnet.backend import Array, Backend
+from gdnet.layers.base import Context, Layer
+from gdnet.layers.jacobian import Jacobian, Params, Pull
+
+
+class DiagonalJacobian(Jacobian):
+    """dy = d dx, one element at a time: its own transpose. `d` may be a number."""
+
+    def __init__(self, d: Any) -> None:
+        self._d = d
+
+    @property
+    def d(self) -> Any:
+        return self._d
+
+    def jvp(self, dparams: Params, dx: Array) -> Array:
+        return dx * self.d
+
+    def vjp(self, dy: Array) -> Pull:
+        return {}, dy * self.d
+
+    def vjp_x(self, dy: Array) -> Array:
+        return dy * self.d
+
+    def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
+        return dy * self.d
+
+    def curve(self, dparams: Params, dx: Array, gy: Array) -> Pull:
+        return {}, None
+
+    def rows(self, dy: Array) -> dict[str, Array]:
+        return {}
+
+
+class ElementwiseJacobian(DiagonalJacobian):
+    """The Jacobian of y = f(x): d = f'(x), computed when first asked for."""
+
+    def __init__(self, rule: "Elementwise", backend: Backend, x: Array, y: Array, d: Array | None) -> None:
+        super().__init__(d)
+        self.rule, self.backend, self.x, self.y = rule, backend, x, y
+
+    @property
+    def d(self) -> Array:
+        if self._d is None:
+            self._d = self.rule.df(self.backend, self.x, self.y)
+        return self._d
+
+    def curve(self, dparams: Params, dx: Array, gy: Array) -> Pull:
+        return {}, gy * dx * self.rule.d2f(self.backend, self.x, self.y)
+
+
+class Elementwise(Layer):
+    """A layer y = f(x) on each element. Subclasses give the row f, f', f''.
+
+    >>> import numpy as np
+    >>> class Square(Elementwise):
+    ...     def f(self, backend, x):
+    ...         return x * x
+    ...     def df(self, backend, x, y):
+    ...         return 2.0 * x
+    ...     def d2f(self, backend, x, y):
+    ...         return backend.xp.full_like(x, 2.0)
+    >>> y, J = Square()({}, np.asarray([[3.0]]))
+    >>> y, J.vjp(np.ones((1, 1)))[1]
+    (array([[9.]]), array([[6.]]))
+    """
+
+    keeps_shape = True
+    kernel = ""
+    """Where a backend's `kernels` has this name, it is called as `kernel(backend, x, **config) -> (f(x), f'(x))` in
+    place of `f` and `df`: both in one pass over memory. Classes outside gdnet have no such name, lest they share one
+    with a rule of gdnet's by accident."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.kernel = cls.__name__ if cls.__module__.startswith("gdnet.") else ""
+
+    def f(self, backend: Backend, x: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} has no f")
+
+    def df(self, backend: Backend, x: Array, y: Array) -> Array:
+        """f' in terms of x and y = f(x)."""
+        raise NotImplementedError(f"{type(self).__name__} has no df")
+
+    def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
+        """f'' in terms of x and y = f(x)."""
+        raise NotImplementedError(f"{type(self).__name__} has no d2f")
+
+    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
+        backend = context.backend
+        fused = backend.kernels.get(self.kernel)
+        y, d = (self.f(backend, x), None) if fused is None else fused(backend, x, **self.config())
+        return y, ElementwiseJacobian(self, backend, x, y, d)
