@@ -1,8 +1,9 @@
 """One training step as a pure function: mini-batch -> gradient -> update."""
 
+from collections.abc import Callable
 from typing import Any
 
-from gdnet.backend import Array, Key, backend_of
+from gdnet.backend import Array, Backend, Key, backend_of
 from gdnet.losses import Loss
 from gdnet.network import Network, Objective
 from gdnet.optimizers import Optimizer
@@ -43,3 +44,37 @@ def training_step(net: Network, loss: Loss, optimizer: Optimizer, *, seed: int =
         return theta, state, info.value
 
     return step
+
+
+def compiled_step(
+    backend: Backend, net: Network, loss: Loss, optimizer: Optimizer, layout: Layout, seed: int
+) -> Callable:
+    """`training_step` for a backend known beforehand, compiled; theta and the state handed in may be overwritten."""
+
+    def step(
+        theta: Array, state: Any, x: Array, t: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Any, Array]:
+        objective = Objective(
+            net, loss, x, t, sample_weight, backend=backend, layout=layout, training=True,
+            key=Key(seed, state.step) if net.stochastic else None,
+        )  # fmt: skip
+        theta, state, info = optimizer.step(objective, theta, state)
+        return theta, state, info.value
+
+    return backend.compile(step, donate=(0, 1))
+
+
+class FullBatchStep:
+    """A step of a method that needs the same objective every time; it reads the device and is not compiled.
+
+    `reason` tells why the method itself wants to stop, or is None.
+    """
+
+    def __init__(self, objective: Objective, optimizer: Optimizer) -> None:
+        self.objective, self.optimizer = objective, optimizer
+        self.reason: str | None = None
+
+    def __call__(self, theta: Array, state: Any, *batch: Array) -> tuple[Array, Any, Array]:
+        theta, state, info = self.optimizer.step(self.objective, theta, state)
+        self.reason = getattr(info, "stop", None)
+        return theta, state, info.value

@@ -1,0 +1,476 @@
+"""A network, a loss and a device behind fit, predict, evaluate and save."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdnet.backend import Array, Backend, Key, get_backend
+from gdnet.backend.base import check_float
+from gdnet.data import Dataset, check_data, split
+from gdnet.errors import ArrayError, FileError, NotBuilt, OptionError, ShapeError
+from gdnet.layers import Context, Layer
+from gdnet.losses import Loss, class_weights_to_sample_weights
+from gdnet.network import Network, Objective, Sequential
+from gdnet.optimizers import SGD, Optimizer
+from gdnet.training import checkpoint, files, spec
+from gdnet.training.callbacks import Callback, ProgressBar, check_callbacks
+from gdnet.training.feed import Feed
+from gdnet.training.history import History
+from gdnet.training.loop import Run, Step, check_batching, train
+from gdnet.training.metrics import metric_of
+from gdnet.training.options import check_count, check_fraction
+from gdnet.training.step import FullBatchStep, compiled_step, training_step
+from gdnet.training.stopping import StopOnNaN
+from gdnet.vector import Layout
+
+__all__ = ["Model", "load"]
+
+KIND = "model"
+CHUNK = 4096
+"""How many examples `predict` and `evaluate` take at a time."""
+
+
+class Model:
+    """A network with its parameters on a device.
+
+    Parameters
+    ----------
+    net : Network
+        A single layer will do too.
+    loss : Loss
+    device : str
+        `"cpu"` (NumPy), `"cuda"` or `"cuda:1"` (CuPy).
+    backend : str or module, optional
+        `"torch"`, `"jax"`, `"numpy"`, `"cupy"`, or any array API namespace.
+    dtype : "float32" or "float64"
+    seed : int
+        Initial parameters, the order of examples and dropout follow from it.
+    in_shape : tuple of int, optional
+        The shape of one example, where the network does not fix it and the first data shall not.
+
+    Attributes
+    ----------
+    theta : (P,) array on the device
+        All parameters; `layout` tells which is which.
+
+    Raises
+    ------
+    DeviceError
+        If the device or the library cannot be used here; the message tells the remedy.
+    OptionError
+        For an unknown dtype, or float64 on a JAX that has it switched off.
+
+    >>> import gdnet as gd
+    >>> x = np.linspace(-1, 1, 50, dtype="float32")[:, None]
+    >>> model = Model(gd.Sequential(gd.Dense(8), gd.Tanh(), gd.Dense(1)), loss=gd.SquaredError())
+    >>> history = model.fit(x, x * x, optimizer=gd.SGD(lr=0.1), epochs=300, batch_size=None, verbose=0)
+    >>> history["loss"][-1] < history["loss"][0], model.predict(x).shape
+    (True, (50, 1))
+    """
+
+    def __init__(
+        self, net: Layer, loss: Loss, device: str = "cpu", backend: Any = None, dtype: str = "float32", seed: int = 0,
+        in_shape: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
+        if isinstance(net, type) or not isinstance(net, Layer):
+            raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
+        if isinstance(loss, type) or not isinstance(loss, Loss):
+            raise OptionError(f"loss must be a Loss object such as gd.SquaredError(), got {loss!r}")
+        self.net: Network = net if isinstance(net, Network) else Sequential(net)
+        self.loss = loss
+        self.backend: Backend = get_backend(device, backend)
+        self.dtype = resolve_dtype(self.backend, dtype)
+        self.seed = check_count("seed", seed, least=0)
+        self.in_shape: tuple[int, ...] | None = None
+        self._theta: Array = None
+        self._layout: Layout | None = None
+        self._scorer: Callable | None = None
+        self._predictor: Callable | None = None
+        if in_shape is not None or self.net.in_shape is not None:
+            self.build(self.net.resolve(None if in_shape is None else tuple(in_shape)))
+
+    def __repr__(self) -> str:
+        size = "not built" if self._layout is None else f"{self._layout.size} parameters"
+        return f"Model({self.net!r}, {self.loss!r}, {size}, {self.dtype}, {self.backend.name} on {self.backend.device})"
+
+    # -- parameters ---------------------------------------------------------------------------------------------------
+
+    def build(self, in_shape: Sequence[int]) -> None:
+        """Fix the shape of an example and draw the initial parameters."""
+        in_shape = tuple(int(k) for k in in_shape)
+        self.net.out_shape(in_shape)
+        self._layout = self.net.layout(in_shape)
+        self.in_shape = in_shape
+        self._theta = self.backend.asarray(self.net.initial(self.seed, in_shape), self.dtype)
+
+    @property
+    def layout(self) -> Layout:
+        """Names and shapes of the parameters in `theta`."""
+        if self._layout is None:
+            raise NotBuilt(
+                "the model knows its input size from the first data: call fit, or give Model(..., in_shape=)"
+            )
+        return self._layout
+
+    @property
+    def theta(self) -> Array:
+        """All parameters as one vector on the device; assign a vector of the same size to replace them."""
+        self.layout  # noqa: B018 (raises where the model is not built)
+        return self._theta
+
+    @theta.setter
+    def theta(self, vector: Any) -> None:
+        if tuple(vector.shape) != (self.layout.size,):
+            raise ShapeError(f"theta must have shape ({self.layout.size},), got {tuple(vector.shape)}")
+        self._theta = self._place(vector, "theta")
+
+    def _place(self, array: Any, name: str) -> Array:
+        """A host array, or one of the model's own library, on the model's device and in its dtype."""
+        moved = Dataset(array).on(self.backend, self.dtype, whole=True).x
+        if not self.backend.xp.isdtype(moved.dtype, "real floating"):
+            raise ArrayError(f"{name} must hold real numbers, got {array.dtype}")
+        return moved
+
+    # -- data ---------------------------------------------------------------------------------------------------------
+
+    def _check_x(self, x: Array) -> None:
+        """Examples that fit the network; builds it if they are the first."""
+        shape = tuple(x.shape[1:])
+        if self._layout is None:
+            self.build(self.net.resolve(shape))
+        elif shape != self.in_shape:
+            self.net.out_shape(shape)  # names the layer that cannot take them
+            raise ShapeError(f"the model takes examples of shape {self.in_shape}, got {shape}")
+
+    def _data(
+        self, x: Any, t: Any, sample_weight: Any = None, class_weight: Any = None, names: tuple[str, str] = ("x", "t")
+    ) -> Dataset:
+        """Checked data, on the device."""
+        if t is None and not isinstance(x, Dataset):
+            raise ArrayError(f"{names[1]} is missing: give inputs and targets")
+        data = check_data(x, t, sample_weight, backend=self.backend, names=(*names, "sample_weight"))
+        first = data.x[:1] if data.prepare is None else data.prepare(data.x[:1])
+        self._check_x(first)
+        t, out_shape = data.t, self.net.out_shape(self.in_shape)  # type: ignore[arg-type]
+        host = t if isinstance(t, np.ndarray) else data.home.to_numpy(t)
+        self.loss.check_target(host, out_shape)
+        weight = data.sample_weight
+        if class_weight is not None:
+            of_class = class_weights_to_sample_weights(class_weight, host)
+            if weight is not None:
+                of_class = of_class * data.home.to_numpy(weight)
+            weight = data.home.asarray(of_class, self.dtype)
+        if host.dtype.kind in "iub" and self.loss.target_shape(out_shape, t.ndim) == out_shape and t.ndim > 1:
+            t = data.home.asarray(host, self.dtype)  # numbers that happen to be whole, not labels
+        return Dataset(data.x, t, weight, prepare=data.prepare).on(self.backend, self.dtype)
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        t: Any = None,
+        *,
+        optimizer: Optimizer | None = None,
+        epochs: int = 1,
+        batch_size: int | None = 32,
+        validation_data: tuple[Any, Any] | Dataset | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        callbacks: Sequence[Callback] = (),
+        resume: str | Path | None = None,
+        verbose: int = 1,
+        metrics: Sequence[str] = (),
+    ) -> History:
+        """Train, and return the history; the parameters stay in the model.
+
+        Parameters
+        ----------
+        x : (n, ...) of float32 or float64
+            Host arrays (memory-mapped ones too), or arrays of the model's own library on its device.
+        t : (n, ...)
+            Targets as the loss wants them.
+        optimizer : Optimizer
+            By default `SGD()`.
+        epochs : int
+            How often every example is visited; with `resume` the number in all.
+        batch_size : int or None
+            None takes all examples in one step, as full-batch methods need it.
+        validation_data : (x, t), optional
+            Adds `"val_loss"` and the metric to every epoch.
+        validation_split : float
+            Or this share of the examples, drawn by the seed, is kept for validation.
+        sample_weight : (n,), optional
+            Weight 2 counts as the example given twice.
+        class_weight : dict or "balanced", optional
+            A weight for each label; multiplies `sample_weight`.
+        shuffle, drop_last : bool
+            A new order every epoch; whether a last batch smaller than the others is left out.
+        callbacks : of Callback
+        resume : path, optional
+            Goes on where the run stood that wrote this checkpoint; data and settings must be the same. On the CPU it
+            ends bit for bit as if it had never been interrupted.
+        verbose : int
+            0: no progress bar.
+        metrics : of str
+            `("accuracy",)` or `("rmse",)` evaluates the training data too at the end of every epoch.
+
+        Raises
+        ------
+        ShapeError, DataError, ArrayError, OptionError, FileError
+            For what cannot be trained; the model is unchanged then.
+        """
+        optimizer = SGD() if optimizer is None else optimizer
+        if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer):
+            name = getattr(optimizer, "__name__", None)
+            hint = (
+                f"write gd.{name}() with parentheses, not gd.{name}"
+                if isinstance(optimizer, type)
+                else "such as gd.SGD()"
+            )
+            raise OptionError(f"optimizer must be an Optimizer object, {hint}; got {optimizer!r}")
+        epochs = check_count("epochs", epochs)
+        found = check_callbacks(callbacks)
+        if validation_data is not None and validation_split:
+            raise OptionError("give validation_data or validation_split, not both")
+        if check_fraction("validation_split", validation_split):
+            x, t, sample_weight, validation_data = self._split(x, t, sample_weight, validation_split)
+        data = self._data(x, t, sample_weight, class_weight)
+        held = None if validation_data is None else self._held(validation_data)
+        metric, _ = metric_of(self.loss)
+        for name in metrics:
+            if name != metric:
+                raise OptionError(f"metrics: with {self.loss!r} there is {metric!r}, got {name!r}")
+
+        feed = Feed(data, None if optimizer.full_batch and batch_size == len(data) else batch_size, bool(shuffle),
+                    bool(drop_last), self.seed)  # fmt: skip
+        check_batching(optimizer, self.net.stochastic, feed.n_batches and feed.batch_size, len(data))
+        bound = optimizer.bind(self.layout) if hasattr(optimizer, "bind") else optimizer
+        step: Step
+        if optimizer.full_batch:
+            step = FullBatchStep(self._objective(data), bound)
+        else:
+            step = compiled_step(self.backend, self.net, self.loss, bound, self.layout, self.seed)
+        theta = self.backend.asarray(self.backend.to_numpy(self.theta))  # a copy: the step may overwrite its own
+        run = Run(self.backend, bound, theta, bound.init(theta), feed, epochs)
+        run.callbacks = self._callbacks(found, verbose)
+        run.names = ("loss", *metrics, *(() if held is None else ("val_loss", f"val_{metric}")))
+        run.settings = self._settings(optimizer, feed)
+        if resume is not None:
+            checkpoint.restore(run, resume)
+
+        def scores(vector: Array) -> dict[str, float]:
+            own = {metric: self._scores(vector, data)[metric]} if metrics else {}
+            kept = {} if held is None else self._scores(vector, held)
+            return own | {f"val_{name}": value for name, value in kept.items()}
+
+        try:
+            train(run, step, scores if metrics or held is not None else None)
+        finally:
+            self._theta = run.solution if run.result is None else self.backend.asarray(run.result)
+        return run.history
+
+    def _callbacks(self, given: list[Callback], verbose: int) -> list[Callback]:
+        """In the order in which they are called: checkpoints last, since they keep what the others have made."""
+        own: list[Callback] = [] if any(isinstance(c, StopOnNaN) for c in given) else [StopOnNaN()]
+        bar: list[Callback] = [ProgressBar()] if verbose and not any(isinstance(c, ProgressBar) for c in given) else []
+        last = [c for c in given if isinstance(c, checkpoint.Checkpoint)]
+        return [*own, *(c for c in given if c not in last), *bar, *last]
+
+    def _settings(self, optimizer: Optimizer, feed: Feed) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that wrote the checkpoint."""
+        return {
+            "network": spec.network_spec(self.net),
+            "loss": spec.loss_spec(self.loss),
+            "optimizer": spec.optimizer_spec(optimizer),
+            "layout": [[name, list(shape)] for name, shape in self.layout.shapes.items()],
+            "in_shape": list(self.in_shape or ()),
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "batch_size": feed.batch_size,
+            "shuffle": feed.shuffle,
+            "drop_last": feed.drop_last,
+            "data": checkpoint.fingerprint(feed.data),
+        }
+
+    def _split(self, x: Any, t: Any, weight: Any, share: float) -> tuple[Any, Any, Any, tuple[Any, Any]]:
+        """A share of the examples, drawn by the seed, for validation."""
+        if isinstance(x, Dataset):
+            raise OptionError("validation_split needs arrays, not a Dataset: give validation_data")
+        data = check_data(x, t, weight, backend=self.backend)
+        arrays = data.arrays
+        kept, held = split(*arrays, fractions=(1.0 - share, share), seed=self.seed)
+        return kept[0], kept[1], kept[2] if weight is not None else None, (held[0], held[1])
+
+    def _held(self, given: Any) -> Dataset:
+        if isinstance(given, Dataset):
+            return self._data(given, None)
+        if not (isinstance(given, (tuple, list)) and len(given) == 2):
+            raise OptionError(f"validation_data must be (x, t), got {type(given).__name__}")
+        x, t = given
+        return self._data(x, t, names=("validation x", "validation t"))
+
+    def training_step(self, optimizer: Optimizer) -> Callable:
+        """`step(theta, state, x, t, sample_weight=None) -> (theta, state, value)`, compiled for the model's backend.
+
+        Begin with `theta = model.theta` and `state = optimizer.init(theta)`.
+        """
+        bound = optimizer.bind(self.layout) if hasattr(optimizer, "bind") else optimizer
+        return self.backend.compile(training_step(self.net, self.loss, bound, seed=self.seed))
+
+    # -- using it -----------------------------------------------------------------------------------------------------
+
+    def predict(self, x: Any, batch_size: int = CHUNK) -> Array:
+        """The network's output for x (n, ...), an array of the model's library: logits for CrossEntropy."""
+        batch_size = check_count("batch_size", batch_size)
+        data = check_data(x, backend=self.backend)
+        self._check_x(data.x)
+        data = data.on(self.backend, self.dtype)
+        if self._predictor is None:
+            self._predictor = self.backend.compile(self._predict)
+        parts = [
+            self._predictor(self.theta, data.slice(start, min(start + batch_size, len(data)))[0])
+            for start in range(0, len(data), batch_size)
+        ]
+        return parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
+
+    def _predict(self, theta: Array, x: Array) -> Array:
+        return self.net.forward(self.layout.split(theta, self.backend.xp), x, Context(self.backend, need_dx=False))[0]
+
+    def evaluate(self, x: Any, t: Any = None, sample_weight: Any = None, batch_size: int = CHUNK) -> dict[str, float]:
+        """`{"loss": ..., "accuracy" or "rmse": ...}` over these examples, with everything random switched off."""
+        return self._scores(self.theta_for(x), self._data(x, t, sample_weight), check_count("batch_size", batch_size))
+
+    def theta_for(self, x: Any) -> Array:
+        """`theta`, built from the first data where need be."""
+        if self._layout is None:
+            self._check_x(check_data(x, backend=self.backend).x)
+        return self._theta
+
+    def _scores(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> dict[str, float]:
+        name, _ = metric_of(self.loss)
+        if self._scorer is None:
+            self._scorer = self.backend.compile(self._score)
+        feed = Feed(data, min(batch_size, len(data)), shuffle=False)
+        pairs = [self._scorer(theta, *batch) for batch in feed.epoch(0)]
+        weights, xp = feed.weights(0), self.backend.xp
+        columns = [self.backend.to_numpy(xp.stack([pair[k] for pair in pairs])) for k in (0, 1)]
+        loss, metric = (float(np.dot(c.astype(np.float64), weights) / np.sum(weights)) for c in columns)
+        return {"loss": loss, name: metric**0.5 if name == "rmse" else metric}
+
+    def _score(self, theta: Array, x: Array, t: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        """Loss and metric of one batch, both weighted means over its examples."""
+        xp, (_, rule) = self.backend.xp, metric_of(self.loss)
+        y = self._predict(theta, x)
+        each = rule(xp, y, t)
+        mean = xp.mean(each) if weight is None else xp.sum(each * weight) / xp.sum(weight)
+        return self.loss.at(self.backend, y, t, weight).value, mean
+
+    # -- derivatives --------------------------------------------------------------------------------------------------
+
+    def objective(self, x: Any, t: Any = None, sample_weight: Any = None) -> Objective:
+        """loss(net(theta, x), t) as a function of theta; call it with `model.theta` and ask for derivatives."""
+        return self._objective(self._data(x, t, sample_weight))
+
+    def _objective(self, data: Dataset) -> Objective:
+        x, t, *weight = data.slice(0, len(data))
+        return Objective(
+            self.net, self.loss, x, t, *weight, backend=self.backend, layout=self.layout, training=False,
+            key=Key(self.seed) if self.net.stochastic else None,
+        )  # fmt: skip
+
+    def gradient(self, x: Any, t: Any = None, sample_weight: Any = None) -> Array:
+        """∂loss/∂theta by backpropagation, (P,)."""
+        return self.objective(x, t, sample_weight)(self.theta).gradient
+
+    def numerical_gradient(
+        self, x: Any, t: Any = None, method: str = "central", h: float | None = None, sample_weight: Any = None
+    ) -> Array:
+        """∂loss/∂theta by differences, (P,): the independent witness of `gradient`."""
+        from gdnet.derivatives import numerical_gradient
+
+        objective = self.objective(x, t, sample_weight)
+        return numerical_gradient(lambda theta: objective(theta).value, self.theta, method=method, h=h)
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write network, loss and parameters to a safetensors file; `gd.load` makes the model again."""
+        content = {
+            "network": spec.network_spec(self.net), "loss": spec.loss_spec(self.loss), "dtype": self.dtype,
+            "in_shape": list(self.in_shape or ()), "seed": self.seed,
+            "layout": [[name, list(shape)] for name, shape in self.layout.shapes.items()],
+        }  # fmt: skip
+        tensors = self.layout.split(self.backend.to_numpy(self.theta))
+        files.write(files.check_writable(path), KIND, tensors, content, keep_previous=False)
+
+    def load_parameters(self, path: str | Path) -> None:
+        """Take the parameters from a model file or checkpoint of the same network; the model is unchanged on error."""
+        tensors, content = files.read(path, (KIND, checkpoint.KIND))
+        content = content.get("settings", content)
+        if self._layout is None:
+            self.build(content["in_shape"])
+        mine = [[name, list(shape)] for name, shape in self.layout.shapes.items()]
+        if content["layout"] != mine:
+            raise FileError(
+                f"{str(path)!r} holds the parameters of another network: {_rows(content['layout'])}; this one has "
+                f"{_rows(mine)}"
+            )
+        vector = tensors["theta"] if "theta" in tensors else self.layout.join_host(tensors)
+        self._theta = self.backend.asarray(vector, self.dtype)
+
+
+def load(
+    path: str | Path, device: str = "cpu", backend: Any = None, custom: Mapping[str, type] | None = None,
+    dtype: str | None = None,
+) -> Model:  # fmt: skip
+    """The model in a file that `Model.save` (or `Checkpoint`) has written.
+
+    Parameters
+    ----------
+    custom : dict of str to class
+        Your own layers and losses by name; classes that are neither gdnet's nor in it are refused.
+    dtype : str, optional
+        Another one than that of the file.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, altered, of a newer version, or names an unknown class.
+    """
+    classes = spec.check_custom(custom)
+    _, content = files.read(path, (KIND, checkpoint.KIND))
+    content = content.get("settings", content)
+    net = spec.read_network(content["network"], classes)
+    loss = spec.read_loss(content["loss"], classes)
+    model = Model(
+        net, loss, device, backend, dtype or content["dtype"], content["seed"], in_shape=tuple(content["in_shape"])
+    )  # type: ignore[arg-type]
+    model.load_parameters(path)
+    return model
+
+
+def resolve_dtype(backend: Backend, dtype: str) -> str:
+    """`dtype` if the library computes in it; JAX gives float32 for float64 unless told otherwise."""
+    name = check_float(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = str(backend.asarray(np.zeros(1), name).dtype)
+    if not made.endswith(name):
+        raise OptionError(
+            f"dtype {name!r} was asked for and {backend.name} makes {made}: float64 is switched off in this JAX. Set "
+            f'the environment variable JAX_ENABLE_X64=1 (or jax.config.update("jax_enable_x64", True)) before the '
+            f'first array, or use dtype="float32"'
+        )
+    return name
+
+
+def _rows(layout: list[Any], limit: int = 8) -> str:
+    rows = ", ".join(f"{name} {tuple(shape)}" for name, shape in layout[:limit])
+    return rows + (", ..." if len(layout) > limit else "")

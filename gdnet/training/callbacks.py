@@ -1,0 +1,209 @@
+"""What may hang on the training loop: progress, logs, learning rates."""
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gdnet.errors import FileError, OptionError
+
+if TYPE_CHECKING:
+    from gdnet.training.loop import Run
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end training after the step at hand.
+
+    `final` is False for reasons that lie outside the run, such as a time limit: a resumed run then goes on.
+    """
+
+    def __init__(self, reason: str, final: bool = True) -> None:
+        super().__init__(reason)
+        self.reason, self.final = reason, final
+
+
+class Callback:
+    """Base class of callbacks: override what you need.
+
+    Every hook gets the `Run`, may look at it (`run.epoch`, `run.logs`, `run.theta`) and change it (`run.lr = 0.01`),
+    and stops training by returning a reason (a string) or raising `StopTraining(reason)`.
+
+    >>> class Quit(Callback):
+    ...     def on_epoch_end(self, run):
+    ...         return "good enough" if run.logs["loss"] < 0.1 else None
+    """
+
+    def on_train_begin(self, run: "Run") -> Any:
+        """Before the first step; the place to refuse what cannot work."""
+
+    def on_epoch_begin(self, run: "Run") -> Any:
+        """Before the first step of epoch `run.epoch`, counted from 0."""
+
+    def on_iteration_end(self, run: "Run") -> Any:
+        """After every step; called only where it is overridden, since it costs time."""
+
+    def on_tick(self, run: "Run") -> Any:
+        """Between two steps, about ten times a second."""
+
+    def on_epoch_end(self, run: "Run") -> Any:
+        """After an epoch: `run.epoch` epochs are done, `run.logs` holds the numbers of the last one."""
+
+    def on_train_end(self, run: "Run") -> Any:
+        """After the last step, whatever ended the run."""
+
+    def state(self) -> dict[str, Any]:
+        """Host arrays and JSON values by name: what a checkpoint keeps of this callback."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; called before `on_train_begin` of a resumed run."""
+
+    @property
+    def wants_iterations(self) -> bool:
+        return type(self).on_iteration_end is not Callback.on_iteration_end
+
+
+class ProgressBar(Callback):
+    """A bar on the terminal with the losses, one line for the whole run; redrawn by the clock, not by the step."""
+
+    def on_train_begin(self, run: "Run") -> None:
+        from tqdm import tqdm
+
+        total = run.epochs * run.feed.n_batches
+        self.bar = tqdm(total=total, initial=run.steps, unit="step", dynamic_ncols=True, leave=True)
+        self.shown = run.steps
+
+    def on_tick(self, run: "Run") -> None:
+        self.bar.set_description(f"epoch {run.epoch + 1}/{run.epochs}", refresh=False)
+        if not run.history.epochs and run.values:
+            self.bar.set_postfix(loss=f"{run.backend.read(run.values[-1]):.4g}", refresh=False)
+        self._advance(run)
+
+    def on_epoch_end(self, run: "Run") -> None:
+        self.bar.set_description(f"epoch {run.epoch}/{run.epochs}", refresh=False)
+        self.bar.set_postfix({name: f"{value:.4g}" for name, value in run.logs.items()}, refresh=False)
+        self._advance(run)
+
+    def on_train_end(self, run: "Run") -> None:
+        self._advance(run)
+        self.bar.close()
+
+    def _advance(self, run: "Run") -> None:
+        self.bar.update(run.steps - self.shown)
+        self.shown = run.steps
+
+
+class CSVLog(Callback):
+    """One line an epoch in a CSV file: epoch, seconds, learning rate and every number of `run.logs`.
+
+    A resumed run keeps the lines of the epochs before it and replaces those after.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_train_begin(self, run: "Run") -> None:
+        kept: list[dict[str, str]] = []
+        if run.epoch and self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["epoch"]) <= run.epoch]
+        self.names = ["epoch", "seconds", "lr", *run.names]
+        try:
+            with self.path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.names, extrasaction="ignore")
+                writer.writeheader()
+                writer.writerows(kept)
+        except OSError as error:
+            raise FileError(f"CSVLog: {str(self.path)!r} cannot be written: {error.strerror}") from error
+
+    def on_epoch_end(self, run: "Run") -> None:
+        row = {"epoch": run.epoch, "seconds": f"{run.history.seconds:.6g}", "lr": run.lr, **run.logs}
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.names, extrasaction="ignore").writerow(row)
+
+
+class LearningRateSchedule(Callback):
+    """Sets the learning rate to `rate(epoch)` before each epoch, counted from 0.
+
+    >>> halve = LearningRateSchedule(lambda epoch: 0.1 * 0.5**epoch)
+    """
+
+    def __init__(self, rate: Callable[[int], float]) -> None:
+        if not callable(rate):
+            raise OptionError(f"LearningRateSchedule takes a function of the epoch, got {rate!r}")
+        self.rate = rate
+
+    def on_epoch_begin(self, run: "Run") -> None:
+        lr = float(self.rate(run.epoch))
+        if not (lr > 0 and math.isfinite(lr)):
+            raise OptionError(f"LearningRateSchedule: rate({run.epoch}) must be positive and finite, got {lr}")
+        run.lr = lr
+
+
+def monitored(name: str, value: Any, run: "Run") -> float:
+    """The number that a callback watches, or an error that says what there is."""
+    if value not in run.names:
+        hint = ": pass validation_data or validation_split to fit" if value.startswith("val_") else ""
+        raise OptionError(f"{name} monitors {value!r}, and this run has {', '.join(run.names)}{hint}")
+    return float(run.logs.get(value, math.nan))
+
+
+def better(monitor: str, new: float, best: float, min_delta: float) -> bool:
+    """Whether `new` is an improvement: larger for accuracies, smaller for all else; NaN never is."""
+    return new > best + min_delta if "accuracy" in monitor else new < best - min_delta
+
+
+def worst(monitor: str) -> float:
+    """What everything improves on."""
+    return -math.inf if "accuracy" in monitor else math.inf
+
+
+class ReduceOnPlateau(Callback):
+    """Multiplies the learning rate by `factor` when `monitor` has not improved for more than `patience` epochs."""
+
+    def __init__(
+        self, factor: float = 0.1, patience: int = 10, min_delta: float = 0.0, min_lr: float = 0.0,
+        monitor: str = "val_loss",
+    ) -> None:  # fmt: skip
+        if not 0.0 < factor < 1.0:
+            raise OptionError(f"ReduceOnPlateau: factor must be between 0 and 1, got {factor}")
+        if not (isinstance(patience, int) and patience >= 0):
+            raise OptionError(f"ReduceOnPlateau: patience must be an integer of at least 0, got {patience!r}")
+        self.factor, self.patience, self.min_delta = factor, patience, min_delta
+        self.min_lr, self.monitor = min_lr, monitor
+        self.best, self.waited = worst(monitor), 0
+
+    def on_train_begin(self, run: "Run") -> None:
+        monitored("ReduceOnPlateau", self.monitor, run)
+        if run.steps == 0:
+            self.best, self.waited = worst(self.monitor), 0
+
+    def on_epoch_end(self, run: "Run") -> None:
+        value = monitored("ReduceOnPlateau", self.monitor, run)
+        if better(self.monitor, value, self.best, self.min_delta):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            run.lr, self.waited = max(self.min_lr, self.factor * run.lr), 0
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.waited = state["best"], state["waited"]
+
+
+def check_callbacks(callbacks: Any) -> list[Callback]:
+    """The callbacks as a list; an `OptionError` for anything that is not one."""
+    try:
+        found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    except TypeError:
+        raise OptionError(f"callbacks must be a list of Callback, got {type(callbacks).__name__}") from None
+    for callback in found:
+        if isinstance(callback, type) and issubclass(callback, Callback):
+            raise OptionError(f"callbacks: write gd.{callback.__name__}(...), not the class gd.{callback.__name__}")
+        if not isinstance(callback, Callback):
+            raise OptionError(f"callbacks must be Callback objects, got {type(callback).__name__}: derive from it")
+    return found

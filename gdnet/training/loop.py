@@ -1,0 +1,203 @@
+"""The training loop: data -> mini-batch -> step -> callbacks -> stop rule. One for every backend and optimizer."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gdnet.backend import Array, Backend
+from gdnet.errors import OptionError
+from gdnet.optimizers import Optimizer
+from gdnet.training.callbacks import Callback, StopTraining
+from gdnet.training.feed import Feed
+from gdnet.training.history import History
+
+TICK = 0.1
+"""Seconds between two looks at the clock's callbacks (`on_tick`)."""
+STACKED = 64
+"""How many loss values are joined on the device before they are read."""
+
+
+Step = Callable[..., tuple[Array, Any, Array]]
+"""`step(theta, state, *batch) -> (theta, state, value)`; a `reason` that is not None stops the run after the epoch."""
+
+
+class Run:
+    """A training run: where it stands, and what callbacks may look at and change.
+
+    Attributes
+    ----------
+    theta, state : parameters and optimizer state, on the device
+    epoch : int
+        Epochs completed; during an epoch, the number of the epoch, from 0.
+    iteration : int
+        Steps done in this epoch.
+    names : tuple of str
+        The numbers that `logs` will hold.
+    logs : dict
+        The numbers of the epoch that has just ended, `"loss"` first; callbacks may add to it.
+    history : History
+    result : array or None
+        Parameters to end with instead of the last ones, on the host (such as the best of early stopping).
+    """
+
+    def __init__(
+        self, backend: Backend, optimizer: Optimizer, theta: Array, state: Any, feed: Feed, epochs: int, seed: int = 0
+    ) -> None:
+        self.backend, self.optimizer, self.theta, self.state = backend, optimizer, theta, state
+        self.feed, self.epochs, self.seed = feed, epochs, seed
+        self.epoch = self.iteration = 0
+        self.values: list[Any] = []
+        self.logs: dict[str, float] = {}
+        self.history = History()
+        self.result: np.ndarray | None = None
+        self.stop: StopTraining | None = None
+        self.callbacks: Sequence[Callback] = ()
+        self.settings: dict[str, Any] = {}
+        self.names: tuple[str, ...] = ("loss",)
+
+    # -- what callbacks use -------------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Steps done in all."""
+        return self.epoch * self.feed.n_batches + self.iteration
+
+    @property
+    def lr(self) -> float:
+        """The learning rate, read from the device."""
+        return float(self.optimizer.lr_of(self.state))  # type: ignore[attr-defined]
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.state = self.optimizer.with_lr(self.state, float(value))  # type: ignore[attr-defined]
+
+    @property
+    def solution(self) -> Array:
+        """The parameters that the run would end with now: the last ones, or the optimizer's average of them."""
+        pick = getattr(self.optimizer, "solution", None)
+        return self.theta if pick is None else pick(self.state, self.theta)
+
+    def finish(self, reason: str, final: bool = True) -> None:
+        """Stop after this step. `final` is False where a resumed run should go on."""
+        self.stop = self.stop or StopTraining(reason, final)
+
+    def read_values(self) -> np.ndarray:
+        """The loss values of this epoch so far, read from the device at once."""
+        host = [v for v in self.values if isinstance(v, float)]
+        fresh = self.values[len(host) :]
+        for i in range(0, len(fresh), STACKED):
+            part = fresh[i : i + STACKED]
+            host += self.backend.to_numpy(self.backend.xp.stack(part)).astype(np.float64).tolist()
+        self.values = host
+        return np.asarray(host, dtype=np.float64)
+
+    def call(self, hook: str) -> None:
+        """Call one hook of every callback; what it returns or raises may stop the run."""
+        for callback in self.callbacks:
+            try:
+                reason = getattr(callback, hook)(self)
+            except StopTraining as stop:
+                self.stop = self.stop or stop
+                continue
+            if isinstance(reason, str):
+                self.finish(reason)
+
+
+def train(run: Run, step: Step, validate: Callable[[Array], dict[str, float]] | None) -> None:
+    """Run until the epochs are done or something stops it. `run` may stand anywhere, also inside an epoch."""
+    started, before = time.perf_counter(), run.history.seconds
+    hooked = any(callback.wants_iterations for callback in run.callbacks)
+    feed, clock, interrupted = run.feed, time.perf_counter, threading.Event()
+    n_batches = feed.n_batches
+    due = started + TICK
+    run.call("on_train_begin")
+    with _interruptible(interrupted):
+        try:
+            while run.epoch < run.epochs and run.stop is None:
+                if run.iteration == 0:
+                    run.call("on_epoch_begin")
+                for batch in feed.epoch(run.epoch, start=run.iteration):
+                    run.theta, run.state, value = step(run.theta, run.state, *batch)
+                    run.values.append(value)
+                    run.iteration += 1
+                    if hooked or clock() >= due or interrupted.is_set():
+                        due = _between(run, hooked, due, interrupted)
+                        if run.stop is not None:
+                            break
+                if run.iteration == n_batches:
+                    run.history.seconds = before + clock() - started
+                    _end_epoch(run, step, validate)
+        except KeyboardInterrupt:
+            run.finish("interrupted", final=False)
+    run.history.seconds = before + clock() - started
+    run.history.stop_reason = run.stop.reason if run.stop else "epochs"
+    run.call("on_train_end")
+
+
+def _between(run: Run, hooked: bool, due: float, interrupted: threading.Event) -> float:
+    """What happens between two steps, when there is something: returns the time of the next tick."""
+    if hooked:
+        run.call("on_iteration_end")
+    if (now := time.perf_counter()) >= due:
+        run.call("on_tick")
+        due = now + TICK
+    if interrupted.is_set():
+        run.finish("interrupted", final=False)
+    return due
+
+
+def _end_epoch(run: Run, step: Step, validate: Callable[[Array], dict[str, float]] | None) -> None:
+    values, weights = run.read_values(), run.feed.weights(run.epoch)
+    run.logs = {"loss": float(np.dot(values, weights) / np.sum(weights))}
+    if validate is not None:
+        run.logs |= validate(run.solution)
+    run.history.add(run.logs)
+    run.epoch, run.iteration, run.values = run.epoch + 1, 0, []
+    if reason := getattr(step, "reason", None):
+        run.finish(reason)
+    run.call("on_epoch_end")
+
+
+@contextlib.contextmanager
+def _interruptible(interrupted: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C ends the run after the step at hand, so that nothing is half done; the second acts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = signal.getsignal(signal.SIGINT)
+    if old is not signal.default_int_handler:
+        yield  # somebody else's handler: it knows better
+        return
+
+    def first(signum: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, old)
+        interrupted.set()
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, old)
+
+
+def check_batching(optimizer: Optimizer, stochastic: bool, batch_size: int | None, n: int) -> None:
+    """Refuse a full-batch method where its objective would change from step to step."""
+    if not optimizer.full_batch:
+        return
+    name = type(optimizer).__name__
+    if batch_size is not None and batch_size < n:
+        raise OptionError(
+            f"{name} needs the same objective at every step and cannot use mini-batches of {batch_size} out of {n} "
+            f"examples: call fit(..., batch_size=None), where an epoch is one step on all examples, or choose a "
+            f"first-order optimizer such as gd.Adam()"
+        )
+    if stochastic:
+        raise OptionError(
+            f"{name} needs the same objective at every step, and this network has layers that draw random numbers "
+            f"(such as Dropout): remove them, or choose a first-order optimizer such as gd.Adam()"
+        )

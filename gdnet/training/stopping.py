@@ -1,0 +1,115 @@
+"""Rules that end a training run."""
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdnet.errors import OptionError
+from gdnet.training.callbacks import Callback, better, monitored, worst
+
+if TYPE_CHECKING:
+    from gdnet.training.loop import Run
+
+
+class EarlyStopping(Callback):
+    """Stops when `monitor` has not improved for `patience` epochs, and ends with the best parameters.
+
+    Parameters
+    ----------
+    patience : int
+        How many epochs without improvement end the run.
+    min_delta : float
+        By how much a value must beat the best one to count.
+    monitor : str
+        A name in the history; accuracies should grow, all else should fall.
+    """
+
+    def __init__(self, patience: int = 5, min_delta: float = 0.0, monitor: str = "val_loss") -> None:
+        if not (isinstance(patience, int) and not isinstance(patience, bool) and patience >= 1):
+            raise OptionError(f"EarlyStopping: patience must be a positive integer, got {patience!r}")
+        if not min_delta >= 0:
+            raise OptionError(f"EarlyStopping: min_delta must not be negative, got {min_delta}")
+        self.patience, self.min_delta, self.monitor = patience, float(min_delta), monitor
+        self._reset()
+
+    def _reset(self) -> None:
+        self.best, self.waited, self.best_epoch = worst(self.monitor), 0, 0
+        self.theta: np.ndarray | None = None
+
+    def on_train_begin(self, run: "Run") -> None:
+        monitored("EarlyStopping", self.monitor, run)
+        if run.steps == 0:
+            self._reset()
+
+    def on_epoch_end(self, run: "Run") -> str | None:
+        value = monitored("EarlyStopping", self.monitor, run)
+        if better(self.monitor, value, self.best, self.min_delta):
+            self.best, self.waited, self.best_epoch = value, 0, run.epoch
+            self.theta = run.backend.to_numpy(run.solution)
+            return None
+        self.waited += 1
+        if self.waited < self.patience:
+            return None
+        return f"early stopping: {self.monitor} has not improved since epoch {self.best_epoch} ({self.best:.6g})"
+
+    def on_train_end(self, run: "Run") -> None:
+        if self.theta is not None:
+            run.result = self.theta
+
+    def state(self) -> dict[str, Any]:
+        kept = {"best": self.best, "waited": self.waited, "best_epoch": self.best_epoch}
+        return kept if self.theta is None else kept | {"theta": self.theta}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.waited, self.best_epoch = state["best"], state["waited"], state["best_epoch"]
+        self.theta = state.get("theta")
+
+
+class StopOnNaN(Callback):
+    """Stops after an epoch in which the loss, or a parameter, was not finite; on by default.
+
+    The run then ends with the parameters of the end of the last epoch in which all was finite (the initial ones if
+    there was none): parameters with NaN in them are of no use to anybody.
+    """
+
+    def __init__(self) -> None:
+        self.good: np.ndarray | None = None
+
+    def on_train_begin(self, run: "Run") -> None:
+        if run.steps == 0 or self.good is None:
+            self.good = run.backend.to_numpy(run.solution)
+
+    def on_epoch_end(self, run: "Run") -> str | None:
+        theta = run.backend.to_numpy(run.solution)
+        if math.isfinite(run.logs["loss"]) and np.isfinite(theta).all():
+            self.good = theta
+            return None
+        run.result = self.good
+        what = "the loss" if not math.isfinite(run.logs["loss"]) else "a parameter"
+        return f"{what} was not finite in epoch {run.epoch}; the parameters are those of the last good epoch"
+
+    def state(self) -> dict[str, Any]:
+        return {} if self.good is None else {"good": self.good}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.good = state.get("good")
+
+
+class TimeLimit(Callback):
+    """Stops when this call of `fit` has lasted `seconds`, also in the middle of an epoch; a resumed run goes on."""
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds > 0:
+            raise OptionError(f"TimeLimit: seconds must be positive, got {seconds}")
+        self.seconds = float(seconds)
+
+    def on_train_begin(self, run: "Run") -> None:
+        self.started = time.perf_counter()
+
+    def on_tick(self, run: "Run") -> None:
+        if time.perf_counter() - self.started >= self.seconds:
+            run.finish(f"time limit of {self.seconds:g} s", final=False)
+
+    on_epoch_end = on_tick
