@@ -1,0 +1,338 @@
+"""Interior point: bounds, inequalities and equalities, for networks and for functions.
+
+    min f(x)  s.t.  g(x) <= 0,  h(x) = 0,  lower <= x <= upper
+
+A primal-dual barrier method with slacks on g and a filter line search. `ip_loop` and `ip_core` hold the iteration,
+`ip_kkt` its linear algebra, `ip_filter` the line search, `ip_restoration` what is done when no step is acceptable.
+The linear algebra is dense, in float64 on the host: the functions and the network stay on their device.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gdnet.backend import Array, Backend, backend_of
+from gdnet.errors import OptionError, ShapeError
+from gdnet.optimizers.base import Objective, Optimizer
+from gdnet.optimizers.ip_bounds import bound_vector, cast_inside
+from gdnet.optimizers.ip_core import Options, State, begin
+from gdnet.optimizers.ip_filter import Filter
+from gdnet.optimizers.ip_functions import UserFunctions, as_constraints
+from gdnet.optimizers.ip_loop import REASONS, advance
+from gdnet.optimizers.ip_objective import ObjectiveFunctions
+from gdnet.optimizers.ip_problem import Residuals, SlackProblem, check_bounds
+from gdnet.optimizers.result import OptimizeResult
+
+UNKNOWN = Residuals(np.nan, np.nan, np.nan, (1.0, 1.0))
+CURVATURES = ("auto", "exact", "gauss_newton", "bfgs")
+
+
+class InteriorPointState(NamedTuple):
+    """Host numbers and arrays; `at` is a cache that may be replaced by None at any time."""
+
+    iteration: int
+    elapsed: float
+    w: np.ndarray
+    """(n + slacks,), scaled, without fixed variables; empty before the first step."""
+    y: np.ndarray
+    zl: np.ndarray
+    zu: np.ndarray
+    mu: float
+    filter: np.ndarray
+    """(1 + pairs, 2): (θ_min, θ_max), then the pairs (θ, φ)."""
+    dw: float
+    least_dw: float
+    tiny: int
+    scales: np.ndarray
+    """(1 + m,), of f and of the constraints."""
+    at: Any = None
+
+
+class InteriorPointInfo(NamedTuple):
+    """What a step tells. `value` is the objective before the step; the three residuals are unscaled, before the step."""
+
+    value: float
+    new_value: float
+    violation: float
+    stationarity: float
+    complementarity: float
+    mu: float
+    alpha: float
+    stop: str | None
+    moved: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class InteriorPoint(Optimizer):
+    """Primal-dual interior point method with a filter line search.
+
+    Every iterate lies strictly inside the bounds; bounds are never relaxed. `success` is claimed only after an unscaled
+    check: violation <= tol, stationarity <= tol max(1, |∇f|) and complementarity <= tol max(1, |f|); where the
+    arithmetic allows no further progress, 10, 100 and 10 times as much, and the stop reason says "acceptable".
+
+    Parameters
+    ----------
+    lower, upper : number, vector, mapping or None
+        A mapping goes from parameter names, or their last parts, to numbers or arrays: `{"W": 0.0}` bounds all weights
+        of a network from below, `{"0.W": 0.0}` those of layer 0.
+    g_le, h_eq : function, Constraint, OutputConstraint, tuple (fun, jac, hess), or a list of these
+        g(x) <= 0 and h(x) = 0, functions of the whole vector. Missing derivatives are numerical.
+    curvature : {"auto", "exact", "gauss_newton", "bfgs"}
+        The Hessian of f. "auto": the exact one, or differences of the gradient, for up to 100 variables (30 without a
+        gradient); damped BFGS of the Lagrangian beyond that, where no Hessian is given.
+    tol : float, optional
+        1e-8 in float64, 1e-4 in float32.
+    max_iter : int
+    max_time : float
+        Seconds.
+    verbose : int
+        1: the result, 2: every iteration.
+
+    Raises
+    ------
+    OptionError
+        Where lower > upper, or a name matches no parameter.
+    ShapeError
+        Where a function returns a wrong shape.
+
+    References
+    ----------
+    A. Wächter, L. T. Biegler, Math. Program. 106 (2006) 25-57.
+
+    >>> import numpy as np
+    >>> from gdnet.optimizers.interior_point import interior_point
+    >>> found = interior_point(lambda x: (x[0] - 2) ** 2 + x[1] ** 2, np.zeros(2), h_eq=lambda x: x[0] + x[1] - 1,
+    ...                        bounds=[(0, None), (0, None)])
+    >>> found.stop_reason, np.round(found.x, 6).tolist(), found.violation <= 1e-8
+    ('converged', [1.0, 0.0], True)
+    """
+
+    full_batch = True
+    lower: Any = None
+    upper: Any = None
+    g_le: Any = None
+    h_eq: Any = None
+    curvature: str = "auto"
+    tol: float | None = None
+    max_iter: int = 3000
+    max_time: float = np.inf
+    mu_init: float = 0.1
+    scaling: bool = True
+    verbose: int = 0
+    layout: Any = None
+
+    def __post_init__(self) -> None:
+        if self.curvature not in CURVATURES:
+            raise OptionError(f"curvature must be one of {', '.join(CURVATURES)}, got {self.curvature!r}")
+        if self.tol is not None and not self.tol > 0:
+            raise OptionError(f"tol must be positive, got {self.tol}")
+        if not self.mu_init > 0:
+            raise OptionError(f"mu_init must be positive, got {self.mu_init}")
+        if self.max_iter < 0:
+            raise OptionError(f"max_iter must not be negative, got {self.max_iter}")
+        as_constraints(self.g_le, "g_le"), as_constraints(self.h_eq, "h_eq")
+
+    def bind(self, layout: Any) -> "InteriorPoint":
+        """The same method for parameters of this layout, so that bounds may be given by name."""
+        return replace(self, layout=layout)
+
+    # -- one step at a time ------------------------------------------------------------------------------------------
+
+    def init(self, theta: Array) -> InteriorPointState:
+        empty = np.zeros(0)
+        return InteriorPointState(
+            0, 0.0, empty, empty, empty, empty, self.mu_init, np.zeros((0, 2)), 0.0, 0.0, 0, empty
+        )
+
+    def step(
+        self, objective: Objective, theta: Array, state: InteriorPointState
+    ) -> tuple[Array, InteriorPointState, InteriorPointInfo]:
+        """One iteration. A full start strictly inside the bounds replaces `theta` at the first one."""
+        began = time.perf_counter()
+        backend = backend_of(theta, names=("theta",))
+        options = self._options(theta)
+        problem, inner, scales = self._resume(objective, backend, theta, state, options)
+        before = problem.at(inner.w).f / problem.f_scale
+        new, report = advance(problem, inner, options)
+        after = problem.at(new.w).f / problem.f_scale
+        elapsed = state.elapsed + time.perf_counter() - began
+        stop = report.stop or ("max_time" if elapsed >= self.max_time else None)
+        r = report.residuals
+        info = InteriorPointInfo(
+            before, after, r.violation, r.stationarity, r.complementarity, new.mu, report.alpha, stop,
+            new.w is not inner.w,
+        )  # fmt: skip
+        state = pack(new, elapsed, scales, problem)
+        return self._theta(problem, new, backend, theta), state, info
+
+    def _options(self, theta: Array) -> Options:
+        tol = self.tol if self.tol is not None else (1e-8 if "64" in str(theta.dtype) else 1e-4)
+        return Options(tol=tol, max_iter=self.max_iter, mu_init=self.mu_init, scaling=self.scaling)
+
+    def _resume(
+        self, objective: Any, backend: Backend, theta: Array, state: InteriorPointState, options: Options
+    ) -> tuple[SlackProblem, State, np.ndarray]:
+        """The problem and the iteration's state: new at the first step, the cached ones, or rebuilt from numbers."""
+        if isinstance(state.at, SlackProblem) and state.at.source is objective:
+            return state.at, unpack(state), state.scales
+        problem, x = self._problem(objective, backend, theta)
+        if state.scales.size:
+            problem.f_scale, problem.c_scale = float(state.scales[0]), state.scales[1:]
+            return problem, unpack(state), state.scales
+        w = problem.start(options.push, options.scaling)
+        inner = begin(problem, w, options)
+        return problem, inner, np.concatenate([[problem.f_scale], problem.c_scale])
+
+    def _problem(self, objective: Any, backend: Backend, theta: Array) -> tuple[SlackProblem, np.ndarray]:
+        layout = self.layout if self.layout is not None else getattr(objective, "layout", None)
+        n = int(theta.shape[0])
+        lower = bound_vector(self.lower, n, -np.inf, layout, "lower")
+        upper = bound_vector(self.upper, n, np.inf, layout, "upper")
+        check_bounds(lower, upper)
+        x0 = np.asarray(backend.to_numpy(theta), dtype=np.float64)
+        if not np.all(np.isfinite(x0)):
+            raise OptionError("the starting point must be finite, got NaN or infinite entries")
+        dtype = "float64" if "64" in str(theta.dtype) else "float32"
+        source = ObjectiveFunctions(objective, backend, dtype, self.curvature)
+        inside = np.clip(x0, lower, upper)
+        functions = UserFunctions(
+            backend, dtype, n, source,
+            source.bind(as_constraints(self.g_le, "g_le")), source.bind(as_constraints(self.h_eq, "h_eq")),
+            lower, upper, source.mode, inside,
+        )  # fmt: skip
+        problem = SlackProblem(functions, inside, lower, upper)
+        problem.eps, problem.source = float(np.finfo(dtype).eps), objective
+        return problem, inside
+
+    def _theta(self, problem: SlackProblem, s: State, backend: Backend, theta: Array) -> Array:
+        dtype = "float64" if "64" in str(theta.dtype) else "float32"
+        f = problem.functions
+        return backend.asarray(cast_inside(problem.whole(s.w), f.lower, f.upper, dtype), dtype)  # type: ignore[attr-defined]
+
+    # -- to the end --------------------------------------------------------------------------------------------------
+
+    def run(
+        self, objective: Objective, theta: Array, callback: Callable[[OptimizeResult], Any] | None = None
+    ) -> OptimizeResult:
+        """Iterate until a stop rule holds.
+
+        The result has SciPy's fields, `violation`, `stationarity` and `complementarity` in the user's units, and
+        `multipliers`, a dictionary of "h_eq", "g_le", "lower" and "upper" with
+        ∇f + Σ h_eq ∇h + Σ g_le ∇g - lower + upper = 0 and the last three never negative.
+        """
+        backend = backend_of(theta, names=("x0",))
+        if theta.ndim != 1 or theta.shape[0] == 0:
+            raise ShapeError(f"x0 must be one vector of shape (n,) with n > 0, got shape {tuple(theta.shape)}")
+        state, stop = self.init(theta), None
+        while stop is None:
+            theta, state, info = self.step(objective, theta, state)
+            stop = info.stop
+            if self.verbose > 1:
+                print(
+                    f"{state.iteration:5d}  f {info.value: .8e}  violation {info.violation:.2e}  stationarity "
+                    f"{info.stationarity:.2e}  complementarity {info.complementarity:.2e}  mu {info.mu:.1e}  "
+                    f"alpha {info.alpha:.1e}"
+                )
+            if callback is not None and info.moved and stop is None:
+                try:
+                    asked = callback(self._result(backend, theta, state, "running"))
+                except StopIteration:
+                    asked = True
+                stop = "callback" if asked is True else None
+        found = self._result(backend, theta, state, stop)
+        if self.verbose:
+            print(found.message)
+        return found
+
+    def _result(self, backend: Backend, theta: Array, state: InteriorPointState, stop: str) -> OptimizeResult:
+        problem, s = state.at, unpack(state)
+        f = problem.functions
+        p = problem.at(s.w)
+        whole = np.all(np.isfinite(p.gradient)) and np.all(np.isfinite(p.J)) and p.finite
+        r = problem.residuals(s.w, s.y, s.zl, s.zu) if whole else UNKNOWN
+        status, text = REASONS.get(stop, (9, stop))
+        message = (
+            f"{text} violation {r.violation:.3g}, stationarity {r.stationarity:.3g}, "
+            f"complementarity {r.complementarity:.3g} (unscaled)."
+        )
+        names = ("h_eq", "g_le", "lower", "upper")
+        gradient = np.zeros(f.n)
+        gradient[problem.free] = p.gradient[: problem.n] / problem.f_scale if p.finite else np.nan
+        return OptimizeResult(
+            x=theta, fun=p.f / problem.f_scale, jac=backend.asarray(gradient, f.dtype), nit=s.iteration,
+            nfev=f.nfev, njev=f.njev, nhev=f.nhev, success=stop in ("converged", "acceptable"), status=status,
+            message=message, stop_reason=stop, violation=r.violation, stationarity=r.stationarity,
+            complementarity=r.complementarity, mu=s.mu,
+            multipliers=dict(zip(names, problem.multipliers(s.y, s.zl, s.zu))),
+        )  # fmt: skip
+
+
+def pack(s: State, elapsed: float, scales: np.ndarray, problem: SlackProblem) -> InteriorPointState:
+    """The state as plain numbers and arrays."""
+    filt = np.asarray([(s.filter.theta_min, s.filter.theta_max), *s.filter.pairs], dtype=np.float64)
+    return InteriorPointState(
+        s.iteration, elapsed, s.w, s.y, s.zl, s.zu, s.mu, filt, s.dw, s.least_dw, s.tiny, scales, problem
+    )
+
+
+def unpack(state: InteriorPointState) -> State:
+    (low, high), *pairs = [(float(t), float(p)) for t, p in state.filter]
+    eps = state.at.eps if state.at is not None else Filter.eps
+    filt = Filter(low, high, tuple(pairs), eps)
+    return State(
+        state.w, state.y, state.zl, state.zu, float(state.mu), filt, float(state.dw), float(state.least_dw),
+        int(state.tiny), int(state.iteration),
+    )  # fmt: skip
+
+
+def interior_point(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: tuple = (),
+    jac: Any = None,
+    hess: Any = None,
+    hessp: Any = None,
+    bounds: Any = None,
+    g_le: Any = None,
+    h_eq: Any = None,
+    callback: Callable[[OptimizeResult], Any] | None = None,
+    **options: Any,
+) -> OptimizeResult:
+    """min fun(x) s.t. g_le(x) <= 0, h_eq(x) = 0 and bounds; what `minimize(..., method="interior_point")` calls.
+
+    Parameters
+    ----------
+    fun, jac, hess, hessp, args
+        As in `scipy.optimize.minimize`; missing derivatives are numerical, with points inside the bounds only.
+    x0 : array of any library
+    bounds : sequence of (low, high) or an object with `lb` and `ub`, optional
+        None or an infinity where there is no bound.
+    g_le, h_eq
+        See `InteriorPoint`.
+    **options
+        Fields of `InteriorPoint`.
+    """
+    from gdnet.optimizers.function import FunctionObjective
+    from gdnet.optimizers.solver import as_start
+
+    x0 = as_start(x0)
+    lower, upper = split_bounds(bounds, int(x0.shape[0]))
+    method = InteriorPoint(lower=lower, upper=upper, g_le=g_le, h_eq=h_eq, **options)
+    return method.run(FunctionObjective(fun, jac, hess, hessp, args=args), x0, callback)
+
+
+def split_bounds(bounds: Any, n: int) -> tuple[Any, Any]:
+    """(lower, upper) from pairs or from an object with `lb` and `ub`."""
+    if bounds is None:
+        return None, None
+    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+        return bounds.lb, bounds.ub
+    pairs = list(bounds)
+    if len(pairs) != n or any(len(pair) != 2 for pair in pairs):
+        raise ShapeError(f"bounds must be {n} pairs (low, high), one for each variable, got {len(pairs)} entries")
+    lower = np.asarray([-np.inf if a is None else float(a) for a, _ in pairs])
+    upper = np.asarray([np.inf if b is None else float(b) for _, b in pairs])
+    return lower, upper

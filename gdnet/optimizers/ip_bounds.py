@@ -1,0 +1,66 @@
+"""Bounds by number, vector or parameter name; and numbers of lower precision that still respect them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gdnet.backend import backend_of
+from gdnet.errors import OptionError, ShapeError
+
+
+def bound_vector(given: Any, n: int, absent: float, layout: Any, name: str) -> np.ndarray:
+    """A bound of every variable as a host vector; `absent` (an infinity) where there is none.
+
+    >>> from gdnet.vector import Layout
+    >>> bound_vector({"W": 0.0}, 3, -np.inf, Layout({"0.W": (1, 2), "0.b": (1,)}), "lower").tolist()
+    [0.0, 0.0, -inf]
+    """
+    if given is None:
+        return np.full(n, absent)
+    if isinstance(given, Mapping):
+        if layout is None:
+            raise OptionError(f"{name} by parameter name needs the parameters' layout: use bind(layout), or a vector")
+        return named_bounds(given, absent, layout, name)
+    vector = host(given)
+    if vector.ndim == 0:
+        return np.full(n, float(vector))
+    if vector.shape != (n,):
+        raise ShapeError(f"{name} must be a number or a vector of shape ({n},), got shape {vector.shape}")
+    return vector.copy()
+
+
+def named_bounds(given: Mapping[str, Any], absent: float, layout: Any, name: str) -> np.ndarray:
+    """Every window whose name is the key, or ends in "." + key; of two keys for one window the longer one counts."""
+    found = np.full(layout.size, absent)
+    for key in sorted(given, key=len):
+        windows = [w for w in layout if w == key or w.endswith("." + key)]
+        if not windows:
+            raise OptionError(f"{name}: no parameter is called {key!r}; the names are {', '.join(layout)}")
+        for window in windows:
+            value, shape = absent if given[key] is None else host(given[key]), layout.shapes[window]
+            try:
+                found[layout.slices[window]] = np.broadcast_to(value, shape).reshape(-1)
+            except ValueError:
+                raise ShapeError(f"{name}[{key!r}]: {window} has shape {shape}, got {np.shape(value)}") from None
+    return found
+
+
+def host(value: Any) -> np.ndarray:
+    """Numbers or an array of any library, as float64 on the host; None inside a list is not a number."""
+    if isinstance(value, (int, float, list, tuple, np.ndarray, np.generic)):
+        return np.asarray(value, dtype=np.float64)
+    return np.asarray(backend_of(value).to_numpy(value), dtype=np.float64)
+
+
+def cast_inside(x: np.ndarray, lower: np.ndarray, upper: np.ndarray, dtype: str) -> np.ndarray:
+    """x in this precision, with every entry still within the bounds.
+
+    >>> float(cast_inside(np.array([0.1]), np.array([0.1]), np.array([1.0]), "float32")[0]) >= 0.1
+    True
+    """
+    if dtype == "float64":
+        return np.clip(x, lower, upper)
+    low = x.astype(dtype)
+    low = np.where(low.astype(np.float64) < lower, np.nextafter(low, np.asarray(np.inf, dtype=dtype)), low)
+    return np.where(low.astype(np.float64) > upper, np.nextafter(low, np.asarray(-np.inf, dtype=dtype)), low)

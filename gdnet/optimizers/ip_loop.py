@@ -1,0 +1,104 @@
+"""The outer loop of the interior point method: one call, one iteration, and the reason when there is no further one."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gdnet.optimizers.ip_core import Options, State, iterate, lower_mu
+from gdnet.optimizers.ip_problem import Residuals, SlackProblem
+from gdnet.optimizers.ip_restoration import restore
+
+DIVERGED = 1e20
+REASONS = {
+    "converged": (0, "violation, stationarity and complementarity, unscaled, are all within tol."),
+    "acceptable": (1, "no further progress in this precision; the unscaled conditions hold to the acceptable level."),
+    "infeasible": (2, "infeasible: converged to a point of local infeasibility."),
+    "unbounded": (3, "unbounded: the objective falls without bound over points that are feasible."),
+    "diverging": (4, "the iterates grow without bound."),
+    "max_iter": (5, "the largest number of iterations is done."),
+    "max_time": (6, "the time limit is reached."),
+    "nan": (7, "nan: a function or a derivative is not finite here, and there is no way round it."),
+    "precision": (8, "no step improves the point any more, and the optimality conditions do not hold."),
+    "callback": (99, "the callback asked to stop."),
+}
+"""Stop reason: (status, message)."""
+
+
+class Report(NamedTuple):
+    """What an iteration tells."""
+
+    residuals: Residuals
+    stop: str | None
+    alpha: float
+    restored: bool = False
+
+
+def acceptable(r: Residuals, tol: float) -> bool:
+    """The level at which a point that cannot be improved still counts: 100 tol, complementarity and violation 10 tol."""
+    return bool(
+        r.violation <= 10 * tol
+        and r.stationarity <= 100 * tol * r.scales[0]
+        and r.complementarity <= 10 * tol * r.scales[1]
+    )
+
+
+def advance(problem: SlackProblem, s: State, options: Options) -> tuple[State, Report]:
+    """One iteration. Where it stops, the state is the one to report."""
+    p = problem.at(s.w)
+    if not (p.finite and np.all(np.isfinite(p.gradient)) and np.all(np.isfinite(p.J))):
+        return s, Report(Residuals(np.nan, np.nan, np.nan, (1.0, 1.0)), "nan", 0.0)
+    found = problem.residuals(s.w, s.y, s.zl, s.zu)
+    stop = None
+    if found.within(options.tol, options.tol):
+        stop = "converged"
+    elif p.f / problem.f_scale < -DIVERGED and found.violation <= 1e-6:
+        stop = "unbounded"
+    elif np.max(np.abs(s.w), initial=0.0) > DIVERGED:
+        stop = "diverging"
+    elif s.iteration >= options.max_iter:
+        stop = "max_iter"
+    if stop:
+        return s, judged(found, stop, options)
+    size = min(1.0, problem.f_scale * found.scales[1])
+    mu_min = max(1e-18, options.tol * size / 11.0)
+    s = lower_mu(problem, s, options, mu_min)
+    out = iterate(problem, s)
+    new = out.state
+    if out.kind == "nan":
+        return s, Report(found, "nan", 0.0)
+    if out.kind == "step":
+        return new, Report(found, None, out.alpha)
+    if out.kind == "tiny":
+        if new.tiny >= 2:
+            if new.mu <= mu_min:
+                return new, judged(problem.residuals(new.w, new.y, new.zl, new.zu), "precision", options)
+            new = lower_mu(problem, new, options, mu_min, force=True)
+        return new, Report(found, None, out.alpha)
+    return recover(problem, new, options, found, mu_min)
+
+
+def recover(problem: SlackProblem, s: State, options: Options, found: Residuals, mu_min: float) -> tuple[State, Report]:
+    """After a failed line search: the restoration phase, or, where nothing is violated, a shorter step."""
+    back = restore(problem, s, options)
+    if back.kind == "restored":
+        return back.state, Report(found, None, 0.0, restored=True)
+    if back.kind in ("nan", "max_iter"):
+        return back.state, judged(found, back.kind, options)
+    if back.kind == "infeasible":
+        p = problem.at(back.state.w)
+        worst = problem.residuals(back.state.w, s.y, s.zl, s.zu)
+        if p.finite and worst.violation > 10 * options.tol:
+            return back.state, Report(worst, "infeasible", 0.0)
+    if s.least_dw < 1e12:
+        forced = max(1e-4, 1e2 * s.least_dw, 8.0 * s.dw if s.least_dw == 0 else 0.0)
+        return s._replace(least_dw=forced, filter=s.filter.emptied()), Report(found, None, 0.0)
+    if s.mu > mu_min:
+        return lower_mu(problem, s._replace(least_dw=0.0), options, mu_min, force=True), Report(found, None, 0.0)
+    return s, judged(found, "precision", options)
+
+
+def judged(found: Residuals, stop: str, options: Options) -> Report:
+    """A stop without convergence is still a success where the unscaled conditions hold well enough."""
+    if stop in ("precision", "max_iter", "nan") and acceptable(found, options.tol):
+        stop = "acceptable"
+    return Report(found, stop, 0.0)
