@@ -12,6 +12,8 @@ MESSAGES = {
     "precision": (2, "No step along the direction lowers the value any more in this precision."),
     "not_finite": (3, "The function or its gradient is not finite at the start: choose another starting point."),
     "unbounded": (5, "The function falls without bound."),
+    "hessian_not_finite": (8, "The Hessian is not finite."),
+    "saddle": (8, "The gradient vanishes at a saddle point that no step could leave."),
     "callback": (99, "The callback asked to stop."),
 }
 """Stop reason: (SciPy-style status, message). Solvers may add reasons of their own."""

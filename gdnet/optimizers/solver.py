@@ -143,6 +143,10 @@ class Solver(Optimizer):
         """One iteration from the point `at`."""
         raise NotImplementedError
 
+    def confirmed(self, at: Point) -> bool:
+        """Whether to stop at a point of vanishing gradient; a method that knows the Hessian may refuse a saddle."""
+        return True
+
     # -- one step at a time ------------------------------------------------------------------------------------------
 
     def init(self, theta: Array) -> SolverState:
@@ -173,7 +177,7 @@ class Solver(Optimizer):
         return point.theta, state, SolverInfo(value, point.value, point.norm, stop)
 
     def _solved(self, at: Point) -> str | None:
-        if at.norm <= self.min_grad:
+        if at.norm <= self.min_grad and self.confirmed(at):
             return "min_grad"
         return "goal" if at.value <= self.goal else None
 

@@ -1,0 +1,49 @@
+"""Gradient descent with a line search."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gdnet.backend import Array
+from gdnet.optimizers.line_search import ARMIJO, LineSearch, Ray
+from gdnet.optimizers.solver import Move, Point, Solver, read
+
+
+class GradientDescentMemory(NamedTuple):
+    """The next first trial times the slope it starts with: the decrease hoped for."""
+
+    decrease: float = 0.0
+
+
+@dataclass(frozen=True)
+class GradientDescent(Solver):
+    """θ⁺ = θ - a ∂J/∂θ with a from a line search.
+
+    The first trial is min(1, 1/||g||₁); later ones expect the decrease of the step before
+    (Nocedal and Wright, Numerical Optimization, 2006, equation 3.60).
+
+    >>> import numpy as np
+    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> f = FunctionObjective(lambda x: float(x @ x), lambda x: 2 * x)
+    >>> GradientDescent().run(f, np.array([3.0, 4.0])).success
+    True
+    """
+
+    line_search: LineSearch = ARMIJO
+
+    def start(self, theta: Array) -> GradientDescentMemory:
+        return GradientDescentMemory()
+
+    def advance(self, at: Point, memory: GradientDescentMemory, trial: Callable[[Array], Point]) -> Move:
+        direction = -at.gradient
+        slope = -at.dots((at.gradient, at.gradient))[0]
+        first = first_step(at) if memory.decrease <= 0 else 2.02 * memory.decrease / -slope
+        found = self.line_search(Ray(at, direction, slope, trial), first)
+        if found is None:
+            return Move(None, GradientDescentMemory(), "precision")
+        return Move(found.point, GradientDescentMemory(at.value - found.value))
+
+
+def first_step(at: Point) -> float:
+    """min(1, 1/||g||₁): nothing is known of the curvature yet, so go no further than the unit ball."""
+    return min(1.0, 1.0 / max(read(at.backend, at.backend.xp.sum(at.backend.xp.abs(at.gradient)))[0], 1e-300))
