@@ -52,7 +52,7 @@ class Key:
         half = (n + 1) // 2
         words = np.random.SeedSequence(self.seed, spawn_key=self.path).generate_state(2, np.uint32).view(np.int32)
         counter = xp.arange(half, dtype=xp.int32, device=device)
-        step = xp.asarray(self.step, dtype=xp.int32, device=device) + 0 * counter
+        step = xp.zeros_like(counter) + self.step  # an array or an int: neither is read
         a, b = threefry2x32(xp, (int(words[0]), int(words[1])), counter, step)
         bits = xp.concat([a, b])[:n]
         return xp.reshape(xp.astype(_shift_right(xp, bits, 8), dtype) * 2.0**-24, shape)

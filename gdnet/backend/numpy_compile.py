@@ -1,0 +1,103 @@
+"""A training step on NumPy as a straight-line program.
+
+A step never looks at a value, so for given shapes it makes the same NumPy calls every time. It is run once on arrays
+that note what is done with them (`numpy_trace`), and the calls are written down as one Python function
+(`numpy_program`): no layers, no look-ups, no dictionaries, and results that do not leave the step go into buffers that
+are made once and used again. It is what `jax.jit` and a CUDA graph do for theirs.
+
+The program makes the very calls of the step, so its results are the same bit for bit. The first calls of every program
+are checked against the step itself, and a step that cannot be written down (it reads a value, say) is simply run.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gdnet.backend.numpy_program import write_program
+from gdnet.backend.numpy_trace import Tape, Traced, Untraceable
+
+CHECKED_CALLS = 2
+"""How many calls of a new program are compared with the step that it stands for."""
+MAX_PROGRAMS = 8
+"""How many input signatures of one step are compiled; the short last batch is one."""
+
+
+# -- nested tuples of arrays <-> a flat list --------------------------------------------------------------------------
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves of nested tuples, and what is needed to nest them again. None stands for itself."""
+    if tree is None:
+        return [], None
+    if isinstance(tree, tuple):
+        parts = [flatten(item) for item in tree]
+        return [leaf for leaves, _ in parts for leaf in leaves], (type(tree), [form for _, form in parts])
+    return [tree], "leaf"
+
+
+def unflatten(form: Any, leaves: Iterator[Any]) -> Any:
+    """The reverse of `flatten`."""
+    if form is None:
+        return None
+    if form == "leaf":
+        return next(leaves)
+    kind, forms = form
+    items = [unflatten(f, leaves) for f in forms]
+    return kind(*items) if hasattr(kind, "_fields") else kind(items)
+
+
+@dataclass
+class Program:
+    run: Callable
+    form: Any
+    source: str
+    checks_left: int = CHECKED_CALLS
+
+
+class CompiledStep:
+    """`step` itself where it cannot be written down, its programs where it can; the results are the same."""
+
+    def __init__(self, step: Callable) -> None:
+        self.step = step
+        self.programs: dict[Any, Program | None] = {}
+        functools.update_wrapper(self, step)
+
+    def __call__(self, *args: Any) -> Any:
+        leaves, form = flatten(args)
+        signature = tuple([(a.shape, a.dtype) for a in leaves])
+        if signature not in self.programs:
+            self._compile(signature, leaves, form)
+        program = self.programs.get(signature)
+        if program is None:
+            return self.step(*args)
+        if program.checks_left:
+            return self._checked(program, signature, args, leaves)
+        return unflatten(program.form, iter(program.run(*leaves)))
+
+    def _compile(self, signature: Any, leaves: list[Any], form: Any) -> None:
+        if len(self.programs) >= MAX_PROGRAMS:
+            return
+        tape = Tape()
+        try:
+            traced = unflatten(form, iter([tape.input(a) for a in leaves]))
+            outputs, out_form = flatten(self.step(*traced))
+            if not all(isinstance(o, Traced) and o.value is not None for o in outputs):
+                raise Untraceable("a result does not depend on the arguments")
+            values = [o.value for o in outputs]
+            run, source = write_program(tape, values)
+            self.programs[signature] = Program(run, out_form, source)
+        except Untraceable:
+            self.programs[signature] = None
+
+    def _checked(self, program: Program, signature: Any, args: Any, leaves: list[Any]) -> Any:
+        """Run both, and keep the program only if it gives what the step gives."""
+        program.checks_left -= 1
+        expected = self.step(*args)
+        found = program.run(*leaves)
+        for a, b in zip(flatten(expected)[0], found, strict=True):
+            if not np.array_equal(a, b, equal_nan=True):
+                self.programs[signature] = None
+        return expected

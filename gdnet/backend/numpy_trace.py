@@ -1,0 +1,177 @@
+"""Noting the NumPy calls of a function on a tape, by arrays that stand in for its arguments."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+class Untraceable(Exception):
+    """The step does something that cannot be written down."""
+
+
+@dataclass(eq=False)
+class Value:
+    """One array of the trace. `root` owns the memory that it shows."""
+
+    name: str
+    root: "Value"
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass
+class Call:
+    """`results = function(*args, **kwargs)`; `writes` is the value that it changes, if any."""
+
+    function: Any
+    args: tuple
+    kwargs: dict[str, Any]
+    results: tuple[Value, ...] = ()
+    writes: Value | None = None
+
+
+class Traced(np.ndarray):
+    """An array that notes on a tape what is done with it."""
+
+    tape: "Tape | None" = None
+    value: Value | None = None
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.tape, self.value = None, None  # known only when the tape says so
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+        tape, target = _tape(inputs, out), out[0] if out else None
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        return tape.call(function, inputs, kwargs, target)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return _tape(args, kwargs.values()).call(function, args, kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _tape([self]).call(np.ndarray.__getitem__, (self, index), {})
+
+    def __setitem__(self, index: Any, item: Any) -> None:
+        _tape([self]).call(np.ndarray.__setitem__, (self, index, item), {}, writes=self)
+
+    @property
+    def T(self) -> Any:
+        return _tape([self]).call(np.ndarray.transpose, (self,), {})
+
+    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
+        return _tape([self]).call(np.ndarray.reshape, (self, *shape), kwargs)
+
+    def astype(self, *args: Any, **kwargs: Any) -> Any:
+        return _tape([self]).call(np.ndarray.astype, (self, *args), kwargs)
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise Untraceable("a value was read on the host")
+
+    __float__ = __int__ = __bool__ = __index__ = __complex__ = __iter__ = item = tolist = _refuse  # type: ignore[assignment]
+
+
+def _tape(*groups: Any) -> "Tape":
+    for group in groups:
+        for a in group or ():
+            if isinstance(a, Traced):
+                if a.tape is None:
+                    raise Untraceable("an array was changed in a way that was not noted")
+                return a.tape
+            if isinstance(a, (tuple, list)) and any(isinstance(b, Traced) for b in a):
+                return _tape(a)
+    raise Untraceable("no traced array")
+
+
+class Tape:
+    """The calls of one step, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.inputs: list[Value] = []
+        self._owner: dict[int, Value] = {}  # id of the array that owns some memory -> its value
+        self._alive: list[np.ndarray] = []  # so that no id is used twice
+        self._count = 0
+
+    def wrap(self, array: Any, value: Value) -> Traced:
+        plain = np.asarray(array)
+        traced = plain.view(Traced)
+        traced.tape, traced.value = self, value
+        self._owner.setdefault(id(_memory(plain)), value.root)
+        self._alive += [plain, _memory(plain)]
+        return traced
+
+    def input(self, array: Any) -> Traced:
+        value = self._new(np.asarray(array))
+        self.inputs.append(value)
+        return self.wrap(np.array(array), value)
+
+    def call(
+        self, function: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any = None, writes: Any = None
+    ) -> Any:
+        """Run one call on plain arrays and note it."""
+        plain = [self._plain(a) for a in args]
+        options = {name: self._plain(item) for name, item in kwargs.items()}
+        if out is not None:
+            if not isinstance(out, Traced):
+                raise Untraceable("a result went into an array from outside the step")
+            options["out"], writes = self._plain(out), out
+        found = function(*plain, **options)
+        noted = Call(function, tuple(map(self._noted, args)), {k: self._noted(v) for k, v in kwargs.items()})
+        self.calls.append(noted)
+        if writes is not None:
+            noted.writes = writes.value
+            if out is not None:
+                noted.kwargs["out"] = out.value
+            return out
+        several = found if isinstance(found, tuple) else (found,)
+        if not all(isinstance(r, (np.ndarray, np.generic)) for r in several):
+            raise Untraceable(f"{function} gave something that is not an array")
+        noted.results = tuple(self._new(r) for r in several)
+        wrapped = tuple(self.wrap(r, v) for r, v in zip(several, noted.results, strict=True))
+        return wrapped if isinstance(found, tuple) else wrapped[0]
+
+    def _new(self, array: Any) -> Value:
+        owner = self._owner.get(id(_memory(array))) if isinstance(array, np.ndarray) else None
+        self._count += 1
+        value = Value(f"v{self._count}", None, np.shape(array), array.dtype)  # type: ignore[arg-type]
+        value.root = value if owner is None else owner
+        return value
+
+    def _plain(self, a: Any) -> Any:
+        if isinstance(a, Traced):
+            if a.value is None:
+                raise Untraceable("an array was changed in a way that was not noted")
+            return a.view(np.ndarray)
+        if isinstance(a, (tuple, list)):
+            return type(a)(self._plain(b) for b in a)
+        if isinstance(a, np.ndarray) and id(_memory(a)) in self._owner:
+            raise Untraceable("a traced array lost its trace")
+        return a
+
+    def _noted(self, a: Any) -> Any:
+        if isinstance(a, Traced):
+            return a.value
+        return type(a)(self._noted(b) for b in a) if isinstance(a, (tuple, list)) else a
+
+
+def _memory(a: np.ndarray) -> np.ndarray:
+    """The array that owns the memory that `a` shows."""
+    while isinstance(a.base, np.ndarray):
+        a = a.base
+    return a
+
+
+def opaque(kernel: Callable) -> Callable:
+    """Let a hand-written kernel appear in a program as one call."""
+
+    @functools.wraps(kernel)
+    def call(backend: Any, *args: Any) -> Any:
+        tape = next((a.tape for a in args if isinstance(a, Traced)), None)
+        return kernel(backend, *args) if tape is None else tape.call(kernel, (backend, *args), {})
+
+    return call
