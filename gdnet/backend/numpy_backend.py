@@ -40,7 +40,7 @@ class NumpyBackend(Backend):
 
 @opaque
 def _erf(backend: NumpyBackend, x: Array) -> Array:
-    """In blocks, so that the forty passes of the agnostic body stay in the cache; tiny arrays by the C library's erf."""
+    """In blocks, so that the forty passes of the agnostic body stay in the cache; tiny arrays by the C library."""
     if x.size <= 1024:
         return np.fromiter(map(math.erf, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
     y, flat = np.empty_like(x, order="C"), x.ravel()
