@@ -393,10 +393,10 @@ class Model:
         self, x: Any, t: Any = None, method: str = "central", h: float | None = None, sample_weight: Any = None
     ) -> Array:
         """∂loss/∂theta by differences, (P,): the independent witness of `gradient`."""
-        from gdnet.derivatives import numerical_gradient
+        from gdnet.network.numerical import numerical_gradient_of
 
         objective = self.objective(x, t, sample_weight)
-        return numerical_gradient(lambda theta: objective(theta).value, self.theta, method=method, h=h)
+        return numerical_gradient_of(objective, self.theta, method=method, h=h)
 
     # -- files --------------------------------------------------------------------------------------------------------
 

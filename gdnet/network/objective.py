@@ -8,6 +8,7 @@ from gdnet.layers import Context
 from gdnet.losses import Loss
 from gdnet.maps import Map, symmetric
 from gdnet.network.build import Network
+from gdnet.network.curvature import RootJacobian
 from gdnet.vector import Layout
 
 
@@ -55,7 +56,9 @@ class Evaluation:
     gauss_newton : Map (P,) -> (P,)
         Jᵀ H J with the loss's Hessian H: positive semidefinite for convex losses.
     hessian : Map (P,) -> (P,)
-        The whole second derivative.
+        The whole second derivative: the Gauss-Newton part and the curvature of the network.
+    input_jacobian : Map (N, ...) -> (N, ...)
+        Of the prediction by x.
     """
 
     def __init__(self, objective: Objective, theta: Array) -> None:
@@ -107,11 +110,44 @@ class Evaluation:
             lambda v: J.jvp(o.layout.split(v, xp), None), self._pull, {"per_example"},
         )  # fmt: skip
 
+    @cached_property
+    def root_jacobian(self) -> RootJacobian:
+        """A with Aᵀ A = gauss_newton, for Levenberg-Marquardt: products, rows, A Aᵀ without A."""
+        return RootJacobian(self)
+
     @property
     def gauss_newton(self) -> Map:
         J, H = self.jacobian, self._loss.hessian
         product = J.T @ H @ J
         return symmetric(self.objective.backend, J.in_shape, self.theta.dtype, product.forward, "psd")
+
+    @property
+    def hessian(self) -> Map:
+        """H v = Jᵀ H_loss J v, the Gauss-Newton part, plus the curvature of every layer times the loss's gradient."""
+        o, J = self.objective, self._forward[1]
+        xp = o.backend.xp
+        gy, H = self._loss.gradient, self._loss.hessian
+
+        def product(v: Array) -> Array:
+            dparams, _ = J.hvp(o.layout.split(v, xp), None, gy, H)
+            return o.layout.join(dparams, xp)
+
+        return symmetric(o.backend, (o.layout.size,), self.theta.dtype, product)
+
+    @cached_property
+    def _forward_with_x(self) -> tuple[Array, Any]:
+        """As `_forward`, for those who ask for derivatives by x too."""
+        o = self.objective
+        context = Context(o.backend, o.context.training, o.context.key, need_dx=True)
+        return o.net.forward(o.layout.split(self.theta, o.backend.xp), o.x, context)
+
+    @property
+    def input_jacobian(self) -> Map:
+        o, (y, J) = self.objective, self._forward_with_x
+        return Map(
+            o.backend, tuple(o.x.shape), tuple(y.shape), self.theta.dtype, lambda v: J.jvp({}, v), J.vjp_x,
+            {"per_example"},
+        )  # fmt: skip
 
     def rows(self) -> Array:
         """Per-example gradients of the prediction's loss: (N, P); their sum is the gradient."""
