@@ -1,6 +1,5 @@
 """What this machine offers: devices and array libraries, and why what is missing is missing."""
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -52,6 +51,8 @@ def describe_libraries() -> list[tuple[str, str]]:
 
 
 def _version(name: str, module: str) -> str:
+    import importlib.metadata  # here, since it takes as long as the rest of gdnet
+
     owners = importlib.metadata.packages_distributions().get(module, [name])  # cupy is installed as cupy-cuda13x
     try:
         return importlib.metadata.version(owners[0])

@@ -4,13 +4,18 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 
 from gdnet.backend.base import Array, Backend
 from gdnet.backend.numpy_compile import CompiledStep
 from gdnet.backend.numpy_trace import opaque
 from gdnet.backend.special import erf
+
+
+if hasattr(np, "astype"):  # from 2.1 on NumPy's main namespace has all that is used here
+    xp: Any = np
+else:
+    import array_api_compat.numpy as xp
 
 
 class NumpyBackend(Backend):

@@ -15,7 +15,7 @@ import numpy as np
 from gdnet.backend.base import Array
 
 
-def host_generator(seed: int, purpose: str, *path: int) -> np.random.Generator:
+def host_generator(seed: int, purpose: str, *path: int) -> "np.random.Generator":
     """A NumPy generator of its own for every seed, purpose and path; the same on every machine.
 
     >>> host_generator(0, "shuffle", 3).integers(100) == host_generator(0, "shuffle", 3).integers(100)
