@@ -90,7 +90,7 @@ class ConjugateGradient(Solver):
     True
     """
 
-    rule: str = "hager_zhang"
+    rule: str = "polak_ribiere"
     line_search: LineSearch = EXACT_WOLFE
 
     def __post_init__(self) -> None:

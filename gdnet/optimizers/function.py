@@ -1,5 +1,6 @@
 """A plain function of a vector as an objective: counted, checked, with missing derivatives by differences."""
 
+import contextlib
 import math
 import numbers
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
-from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.derivatives import numerical_jacobian
+from gdnet.errors import ArrayError, DataError, OptionError, ShapeError
 from gdnet.maps import Map, symmetric
 from gdnet.maps.solve import Matrix
 
@@ -74,8 +76,8 @@ class FunctionObjective:
         self.hessp = hessp
         self.nfev = self.njev = self.nhev = 0
 
-    def __call__(self, x: Array) -> "FunctionEvaluation":
-        return FunctionEvaluation(self, x)
+    def __call__(self, theta: Array) -> "FunctionEvaluation":
+        return FunctionEvaluation(self, theta)
 
 
 class FunctionEvaluation:
@@ -118,10 +120,7 @@ class FunctionEvaluation:
         if o.jac is not None:
             o.njev += 1
             return _vector(backend, o.jac(self.theta, *o.args), self.theta, "jac")
-        found = _differences(
-            backend, lambda x: _tensor(backend, o(x).value, self.theta), self.theta, o.gradient_formula
-        )
-        return backend.xp.reshape(found, tuple(self.theta.shape))
+        return _differences(lambda x: o(x).value, self.value, self.theta, o.gradient_formula)
 
     @cached_property
     def residual(self) -> Array | None:
@@ -144,7 +143,9 @@ class FunctionEvaluation:
         if o.residual is None:
             raise OptionError("this objective is a scalar function: it has no residual and no Jacobian")
         if o.jacobian is None:
-            return Matrix(backend, _differences(backend, lambda x: o(x).residual, self.theta, o.jacobian_formula))
+            o.njev += 1
+            found = _differences(lambda x: o(x).residual, self.residual, self.theta, o.jacobian_formula)
+            return Matrix(backend, found)
         o.njev += 1
         found = o.jacobian(self.theta, *o.args)
         shape = (self.residual.shape[0], n)  # type: ignore[union-attr]
@@ -230,7 +231,7 @@ class _DifferenceHessian(Map):
     def dense(self, max_bytes: int = 1 << 30) -> Array:
         at, backend = self.at, self.backend
         if self.exact:
-            H = _differences(backend, lambda x: at.objective(x).gradient, at.theta, "central")
+            H = _differences(lambda x: at.objective(x).gradient, at.gradient, at.theta, "central")
         else:
             H = super().dense(max_bytes)
         return 0.5 * (H + backend.xp.matrix_transpose(H))
@@ -290,23 +291,20 @@ def _vector(backend: Backend, found: Any, like: Array, name: str) -> Array:
     return found
 
 
-def _tensor(backend: Backend, value: Any, like: Array) -> Array:
-    if isinstance(value, numbers.Real):
-        return backend.xp.asarray(float(value), dtype=like.dtype, device=backend.device)
-    return value
+def _differences(f: Callable[[Array], Any], known: Any, x: Array, formula: str) -> Array:
+    """∂f/∂x, (*f(x).shape, n), with steps chosen from the dtype; `known` is f(x).
+
+    At the edge of f's domain a one-sided formula is tried; where each meets NaN, the result is NaN.
+    """
+    for method in dict.fromkeys((formula, "forward", "backward")):
+        with contextlib.suppress(DataError):
+            return numerical_jacobian(_knowing(known, f), x, method=method)
+    backend = backend_of(x)
+    shape = (*getattr(known, "shape", ()), *x.shape)
+    return backend.xp.full(shape, math.nan, dtype=x.dtype, device=backend.device)
 
 
-def _differences(backend: Backend, f: Callable[[Array], Array], x: Array, formula: str) -> Array:
-    """∂f/∂x, (*f(x).shape, n), column by column with steps chosen from the dtype."""
-    xp, n = backend.xp, x.shape[0]
-    eps = float(xp.finfo(x.dtype).eps)
-    h = (eps ** (1 / 3) if formula == "central" else eps**0.5) * xp.maximum(xp.abs(x), xp.ones_like(x))
-    index = xp.arange(n, device=backend.device)
-    f0 = f(x) if formula == "forward" else None
-    columns = []
-    for j in range(n):
-        step = xp.where(index == j, h, xp.zeros_like(h))
-        up, down = x + step, x - step if f0 is None else x
-        width = xp.sum(up - down)  # the step as rounded, exactly representable
-        columns.append((f(up) - (f(down) if f0 is None else f0)) / width)
-    return xp.stack(columns, axis=-1)
+def _knowing(value: Any, f: Callable[[Array], Any]) -> Callable[[Array], Any]:
+    """f, whose first value is known already: `numerical_jacobian` begins at the point itself."""
+    first = [value]
+    return lambda x: first.pop() if first else f(x)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,20 +13,22 @@ from gdnet.optimizers.gradient_descent import first_step
 from gdnet.optimizers.line_search import QUASI_NEWTON_WOLFE, LineSearch, Ray
 from gdnet.optimizers.solver import Move, Point, Solver
 
+Table = tuple[tuple[float, ...], ...]
+
 
 class LBFGSMemory(NamedTuple):
-    """Ring buffers S and Y, (m, P), on the device; their products SYᵀ and YYᵀ, (m, m), on the host.
+    """Ring buffers S and Y, (m, P), on the device; their products SYᵀ and YYᵀ, (m, m), as numbers on the host.
 
     `order` lists the rows in use, oldest first. `Sg` and `Yg` are S g and Y g at the present gradient.
     """
 
-    S: Array
-    Y: Array
-    SY: np.ndarray
-    YY: np.ndarray
-    Sg: np.ndarray
-    Yg: np.ndarray
     order: tuple[int, ...] = ()
+    S: Array | None = None
+    Y: Array | None = None
+    SY: Table = ()
+    YY: Table = ()
+    Sg: tuple[float, ...] = ()
+    Yg: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,62 +60,60 @@ class LBFGS(Solver):
         if not self.history >= 1:
             raise OptionError(f"LBFGS: history must be at least 1, got {self.history}")
 
-    def start(self, theta: Array) -> LBFGSMemory | None:
-        return None
+    def start(self, theta: Array) -> LBFGSMemory:
+        return LBFGSMemory()
 
-    def advance(self, at: Point, memory: LBFGSMemory | None, trial: Callable[[Array], Point]) -> Move:
-        backend, g = at.backend, at.gradient
-        direction = -g if memory is None else _direction(backend, memory, g)
+    def advance(self, at: Point, memory: LBFGSMemory, trial: Callable[[Array], Point]) -> Move:
+        g = at.gradient
+        direction = _direction(at.backend, memory, g) if memory.order else -g
         (slope,) = at.dots((g, direction))
-        if not slope < 0 and memory is not None:
-            return self.advance(at, None, trial)
-        found = self.line_search(Ray(at, direction, slope, trial), first_step(at) if memory is None else 1.0)
+        if not slope < 0 and memory.order:
+            return self.advance(at, LBFGSMemory(), trial)
+        found = self.line_search(Ray(at, direction, slope, trial), 1.0 if memory.order else first_step(at))
         if found is None:
-            return Move(None, None, "precision") if memory is None else self.advance(at, None, trial)
-        s, y = found.a * direction, found.point.gradient - g
-        return Move(found.point, _remember(backend, memory, self.history, s, y, found.point.gradient))
+            return self.advance(at, LBFGSMemory(), trial) if memory.order else Move(None, memory, "precision")
+        h = found.point.gradient
+        return Move(found.point, _remember(at.backend, memory, self.history, found.a * direction, h - g, h))
 
 
-def _remember(backend: Backend, memory: LBFGSMemory | None, m: int, s: Array, y: Array, g: Array) -> LBFGSMemory | None:
+def _remember(backend: Backend, memory: LBFGSMemory, m: int, s: Array, y: Array, g: Array) -> LBFGSMemory:
     """The pair in the oldest row, and every inner product that the next direction needs: one read."""
-    xp = backend.xp
-    if memory is None:
-        empty: Any = xp.zeros((m, s.shape[0]), dtype=s.dtype, device=backend.device)
-        zero = np.zeros((m, m))
-        memory = LBFGSMemory(empty, empty, zero, zero, zero[0], zero[0])
-    order = memory.order
+    xp, order = backend.xp, memory.order
+    empty = xp.zeros((m, s.shape[0]), dtype=s.dtype, device=backend.device)
     row = len(order) if len(order) < m else order[0]
     here = xp.reshape(xp.arange(m, device=backend.device) == row, (m, 1))
-    S, Y = xp.where(here, s, memory.S), xp.where(here, y, memory.Y)
+    S = xp.where(here, s[None, :], empty if memory.S is None else memory.S)
+    Y = xp.where(here, y[None, :], empty if memory.Y is None else memory.Y)
     right = xp.stack([g, y], axis=1)
-    found = backend.to_numpy(
-        xp.concat([S @ right, Y @ right, xp.reshape(xp.sum(s * s), (1, 1)) * xp.ones_like(S[:1, :2])])
-    )
-    found = found.astype(np.float64)
-    (Sg, Sy), (Yg, Yy), ss = found[:m].T, found[m : 2 * m].T, found[2 * m, 0]
-    eps = float(xp.finfo(s.dtype).eps)
-    if not Sy[row] > eps * math.sqrt(ss * Yy[row]):
+    ss = xp.broadcast_to(xp.sum(s * s), (1, 2))
+    found = backend.to_numpy(xp.concat([S @ right, Y @ right, ss])).astype(np.float64)
+    (Sg, Sy), (Yg, Yy), size = found[:m].T, found[m : 2 * m].T, found[2 * m, 0]
+    if not Sy[row] > float(xp.finfo(s.dtype).eps) * math.sqrt(size * Yy[row]):
         if not order:
-            return None
-        old = backend.to_numpy(xp.concat([memory.S @ g, memory.Y @ g])).astype(np.float64)
-        return memory._replace(Sg=old[:m], Yg=old[m:])
-    SY, YY = memory.SY.copy(), memory.YY.copy()
-    # Rows of SY below the newest column are never used: only s_i . y_j with i no newer than j.
+            return memory
+        old = backend.to_numpy(xp.concat([memory.S @ g, memory.Y @ g])).tolist()
+        return memory._replace(Sg=tuple(old[:m]), Yg=tuple(old[m:]))
+    zero = np.zeros((m, m))
+    SY, YY = (np.array(table) if table else zero.copy() for table in (memory.SY, memory.YY))
+    # Of SY only s_i . y_j with i no newer than j is used: the newest column.
     SY[:, row], YY[:, row], YY[row, :] = Sy, Yy, Yy
     kept = tuple(r for r in order if r != row)
-    return LBFGSMemory(S, Y, SY, YY, Sg, Yg, (*kept, row))
+    return LBFGSMemory((*kept, row), S, Y, _table(SY), _table(YY), tuple(Sg.tolist()), tuple(Yg.tolist()))
+
+
+def _table(matrix: np.ndarray) -> Table:
+    return tuple(tuple(row) for row in matrix.tolist())
 
 
 def _direction(backend: Backend, memory: LBFGSMemory, g: Array) -> Array:
     """-H g: small triangular systems on the host, two products on the device."""
     order = list(memory.order)
-    SY, YY = memory.SY[np.ix_(order, order)], memory.YY[np.ix_(order, order)]
-    R, newest = np.triu(SY), order[-1]
-    gamma = memory.SY[newest, newest] / memory.YY[newest, newest]
-    p, q = memory.Sg[order], memory.Yg[order]
+    SY, YY = (np.array(table)[np.ix_(order, order)] for table in (memory.SY, memory.YY))
+    p, q = np.array(memory.Sg)[order], np.array(memory.Yg)[order]
+    R, D, gamma = np.triu(SY), np.diag(SY), SY[-1, -1] / YY[-1, -1]
     w = np.linalg.solve(R, p)
-    u = np.linalg.solve(R.T, np.diag(SY) * w + gamma * (YY @ w) - gamma * q)
-    left = np.zeros((2, memory.SY.shape[0]))
-    left[0, order], left[1, order] = u, -gamma * w
-    both = backend.asarray(left.astype(str(g.dtype).rpartition(".")[2]))
-    return -(gamma * g + both[0, :] @ memory.S + both[1, :] @ memory.Y)
+    u = np.linalg.solve(R.T, D * w + gamma * (YY @ w) - gamma * q)
+    weights = np.zeros((2, len(memory.SY)))
+    weights[0, order], weights[1, order] = u, -gamma * w
+    both = backend.asarray(weights, "float64" if "64" in str(g.dtype) else "float32")
+    return -(float(gamma) * g + both[0, :] @ memory.S + both[1, :] @ memory.Y)

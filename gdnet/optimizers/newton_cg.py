@@ -25,8 +25,8 @@ class NewtonCG(Solver):
     """min gᵀz + ½ zᵀH z for ||z|| <= radius, by conjugate gradients, step after step.
 
     CG ends at the boundary, at negative curvature (which is followed to the boundary), or when the residual is below
-    min(½, √||g||) ||g||. The radius follows the ratio of the true decrease to the model's. After a refused step the
-    same CG path is cut shorter: no product is computed twice.
+    min(forcing, √||g||) ||g||. The radius follows the ratio of the true decrease to the model's. After a refused
+    step the same CG path is cut shorter: no product is computed twice.
     Reference: Steihaug, SIAM J. Numer. Anal. 20 (1983) 626-637; Nocedal and Wright (2006), algorithms 4.1 and 7.2.
 
     Parameters
@@ -35,6 +35,8 @@ class NewtonCG(Solver):
         Which product of the evaluation is used.
     radius : float, optional
         At the start; by default ten times the length of the first steepest-descent step.
+    forcing : float
+        How far CG reduces the residual; ½ where products are dear, less where evaluations are.
     eta : float
         The least ratio at which a step is accepted.
     max_products : int, optional
@@ -49,6 +51,7 @@ class NewtonCG(Solver):
 
     curvature: str = "hessian"
     radius: float | None = None
+    forcing: float = 0.1
     eta: float = 1e-4
     max_products: int | None = None
 
@@ -57,6 +60,8 @@ class NewtonCG(Solver):
         _check_curvature(self)
         if self.radius is not None and not self.radius > 0:
             raise OptionError(f"NewtonCG: radius must be positive, got {self.radius}")
+        if not 0 < self.forcing < 1:
+            raise OptionError(f"NewtonCG: forcing must lie between 0 and 1, got {self.forcing}")
         if not 0 <= self.eta < 0.25:
             raise OptionError(f"NewtonCG: eta must lie in [0, 0.25), got {self.eta}")
 
@@ -65,7 +70,7 @@ class NewtonCG(Solver):
 
     def advance(self, at: Point, memory: NewtonCGMemory, trial: Callable[[Array], Point]) -> Move:
         (gg,) = at.dots((at.gradient, at.gradient))
-        limit = min(0.5, gg**0.25) * math.sqrt(gg)
+        limit = min(self.forcing, gg**0.25) * math.sqrt(gg)
         path = SteihaugPath(at, getattr(at.evaluation, self.curvature), gg, limit, self.max_products)
         radius = memory.radius or path.natural_radius()
         noise = 10.0 * float(at.backend.xp.finfo(at.theta.dtype).eps) * max(abs(at.value), 1e-300)

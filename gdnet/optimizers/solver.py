@@ -150,7 +150,7 @@ class Solver(Optimizer):
     # -- one step at a time ------------------------------------------------------------------------------------------
 
     def init(self, theta: Array) -> SolverState:
-        return SolverState(0, 0.0, math.nan, self.start(theta))
+        return SolverState(0, 0.0, 0.0, self.start(theta))
 
     def step(self, objective: Objective, theta: Array, state: SolverState) -> tuple[Array, SolverState, SolverInfo]:
         """One iteration. Where it stops before moving (already solved, not finite), theta comes back unchanged."""
