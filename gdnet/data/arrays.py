@@ -83,7 +83,8 @@ class Dataset:
         backend : Backend, optional
             Host (NumPy) data are moved to any backend; data of another library stay where they are.
         dtype : str, optional
-            `"float32"` or `"float64"`, by default that of x. Integers and booleans in t become int64.
+            `"float32"` or `"float64"`, by default that of x. Integers and booleans in t become int64
+            (on a device, those that are neither int32 nor int64 become int32).
         whole : bool, optional
             True moves and converts everything once, False each batch when its turn comes. By default everything, if
             the data are in memory and at most `WHOLE_BYTES`. Data that need no change are never copied.
@@ -123,8 +124,9 @@ class Dataset:
     def _move(self, array: Array | None, real: str) -> Array | None:
         if array is None:
             return None
-        dtype = "int64" if is_integer(array) else real
-        if not isinstance(array, np.ndarray):
+        host = isinstance(array, np.ndarray)
+        dtype = ("int64" if host else "int32") if is_integer(array) else real  # every library has int32
+        if not host:
             return array if _final(array, dtype) else self.backend.xp.astype(array, self.backend.dtype(dtype))
         if self.backend.xp is get_backend("cpu").xp:
             return np.asarray(array, dtype)

@@ -120,6 +120,8 @@ def test_device_data_change_their_dtype_there(bk):
     xb, tb = next(batches(data, batch_size=5))
     assert "float32" in str(xb.dtype)
     assert "int64" in str(tb.dtype)
+    narrow = Dataset(bk.put(x), bk.put(t.astype("uint8"))).on(data.backend)
+    assert str(narrow.t.dtype).endswith("int64" if "numpy" in bk.name else "int32")
 
 
 def test_device_data_are_not_moved_silently(bk):
