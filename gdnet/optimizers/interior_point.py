@@ -46,6 +46,7 @@ class InteriorPointState(NamedTuple):
     dw: float
     least_dw: float
     tiny: int
+    blocked: int
     scales: np.ndarray
     """(1 + m,), of f and of the constraints."""
     at: Any = None
@@ -119,7 +120,7 @@ class InteriorPoint(Optimizer):
     tol: float | None = None
     max_iter: int = 3000
     max_time: float = np.inf
-    mu_init: float = 0.1
+    mu_init: float = 1.0
     scaling: bool = True
     verbose: int = 0
     layout: Any = None
@@ -144,7 +145,7 @@ class InteriorPoint(Optimizer):
     def init(self, theta: Array) -> InteriorPointState:
         empty = np.zeros(0)
         return InteriorPointState(
-            0, 0.0, empty, empty, empty, empty, self.mu_init, np.zeros((0, 2)), 0.0, 0.0, 0, empty
+            0, 0.0, empty, empty, empty, empty, self.mu_init, np.zeros((0, 2)), 0.0, 0.0, 0, 0, empty
         )
 
     def step(
@@ -274,7 +275,7 @@ def pack(s: State, elapsed: float, scales: np.ndarray, problem: SlackProblem) ->
     """The state as plain numbers and arrays."""
     filt = np.asarray([(s.filter.theta_min, s.filter.theta_max), *s.filter.pairs], dtype=np.float64)
     return InteriorPointState(
-        s.iteration, elapsed, s.w, s.y, s.zl, s.zu, s.mu, filt, s.dw, s.least_dw, s.tiny, scales, problem
+        s.iteration, elapsed, s.w, s.y, s.zl, s.zu, s.mu, filt, s.dw, s.least_dw, s.tiny, s.blocked, scales, problem
     )
 
 
@@ -284,7 +285,7 @@ def unpack(state: InteriorPointState) -> State:
     filt = Filter(low, high, tuple(pairs), eps)
     return State(
         state.w, state.y, state.zl, state.zu, float(state.mu), filt, float(state.dw), float(state.least_dw),
-        int(state.tiny), int(state.iteration),
+        int(state.tiny), int(state.blocked), int(state.iteration),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdnet.optimizers.ip_core import Options, State, iterate, lower_mu
+from gdnet.optimizers.ip_core import Options, State, iterate, lower_mu, raise_mu
 from gdnet.optimizers.ip_problem import Residuals, SlackProblem
 from gdnet.optimizers.ip_restoration import restore
 
@@ -61,7 +61,7 @@ def advance(problem: SlackProblem, s: State, options: Options) -> tuple[State, R
         return s, judged(found, stop, options)
     size = min(1.0, problem.f_scale * found.scales[1])
     mu_min = max(1e-18, options.tol * size / 11.0)
-    s = lower_mu(problem, s, options, mu_min)
+    s = raise_mu(problem, lower_mu(problem, s, options, mu_min))
     out = iterate(problem, s)
     new = out.state
     if out.kind == "nan":
