@@ -12,11 +12,15 @@ class SGDState(NamedTuple):
     lr: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(FirstOrder):
-    """θ⁺ = θ - lr ∂J/∂θ."""
+    """θ⁺ = θ - lr g, with the gradient g = ∂J/∂θ (torch `SGD`).
 
-    lr: float = 1e-3
+    >>> import numpy as np
+    >>> rule, theta = SGD(lr=0.5), np.asarray([1.0])
+    >>> rule.apply(np.asarray([2.0]), rule.init(theta), theta)[0]
+    array([0.])
+    """
 
     def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> SGDState:
         return SGDState(step, lr)

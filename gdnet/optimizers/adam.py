@@ -1,0 +1,148 @@
+"""Adam and its relatives: running means of the gradient and of its square.
+
+With t = 1 for the first step: m⁺ = β₁ m + (1 - β₁) g, v⁺ = β₂ v + (1 - β₂) g². Both start at 0, and the division by
+1 - βᵗ takes the share of that start out again.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gdnet.backend import Array, backend_of, overridable
+from gdnet.optimizers.base import FirstOrder
+from gdnet.optimizers.schedules import Schedule
+
+
+class AdamState(NamedTuple):
+    step: Array
+    lr: Array
+    m: Array
+    v: Array
+
+
+def unbias(xp: Any, beta: float, t: Array) -> Array:
+    """1 - βᵗ. As -expm1(t ln β), for in float32 βᵗ is so close to 1 that the difference has few digits."""
+    return -xp.expm1(t * (math.log(beta) if beta > 0.0 else -math.inf))
+
+
+def moments(
+    gradient: Array, m: Array, v: Array, beta1: float, beta2: float
+) -> tuple[Array, Array]:  # fmt: skip
+    """(m⁺, v⁺): β₁ m + (1 - β₁) g and β₂ v + (1 - β₂) g²."""
+    m, v = beta1 * m, beta2 * v
+    m += (1.0 - beta1) * gradient
+    v += (1.0 - beta2) * (gradient * gradient)
+    return m, v
+
+
+@overridable
+def adam_update(
+    xp: Any, gradient: Array, m: Array, v: Array, theta: Array, lr: Array, step: Array,
+    beta1: float, beta2: float, eps: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """(θ⁺, m⁺, v⁺): θ⁺ = θ - lr m̂ / (√v̂ + ε) with m̂ = m⁺ / (1 - β₁ᵗ), v̂ = v⁺ / (1 - β₂ᵗ)."""
+    t = xp.astype(step, theta.dtype)
+    m, v = moments(gradient, m, v, beta1, beta2)
+    size = xp.sqrt(v) / xp.sqrt(unbias(xp, beta2, t))
+    size += eps
+    return theta - (lr / unbias(xp, beta1, t)) * (m / size), m, v
+
+
+@dataclass(frozen=True, repr=False)
+class Adam(FirstOrder):
+    """θ⁺ = θ - lr m̂ / (√v̂ + ε) with m̂ = m⁺ / (1 - β₁ᵗ), v̂ = v⁺ / (1 - β₂ᵗ) (torch `Adam`).
+
+    Source: D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    >>> import numpy as np
+    >>> rule, theta = Adam(lr=0.5), np.asarray([1.0])
+    >>> rule.apply(np.asarray([2.0]), rule.init(theta), theta)[0].round(6)
+    array([0.5])
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> Any:
+        return AdamState(step, lr, xp.zeros_like(theta), xp.zeros_like(theta))
+
+    def update(self, gradient: Array, state: Any, theta: Array) -> tuple[Array, Any]:
+        step = state.step + 1
+        theta, m, v = adam_update(
+            backend_of(theta), gradient, state.m, state.v, theta, state.lr, step, *self.betas, self.eps
+        )
+        return theta, AdamState(step, state.lr, m, v)
+
+
+@dataclass(frozen=True, repr=False)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: θ is first multiplied by 1 - lr · weight_decay (torch `AdamW`).
+
+    Source: I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    >>> import numpy as np
+    >>> rule, theta = AdamW(lr=0.5, weight_decay=1.0), np.asarray([1.0])
+    >>> rule.apply(np.asarray([2.0]), rule.init(theta), theta)[0].round(6)
+    array([0.])
+    """
+
+    weight_decay: float = field(default=1e-2, kw_only=True)
+    decoupled = True
+
+
+class NAdamState(NamedTuple):
+    step: Array
+    lr: Array
+    m: Array
+    v: Array
+    product: Array
+    """μ₁ μ₂ ... μₜ."""
+
+
+@overridable
+def nadam_update(
+    xp: Any, gradient: Array, m: Array, v: Array, theta: Array, lr: Array, step: Array, product: Array,
+    beta1: float, beta2: float, eps: float, momentum_decay: float,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """(θ⁺, m⁺, v⁺, Π⁺) as in `NAdam`, with Π the product of all μ so far."""
+    t = xp.astype(step, theta.dtype)
+    mu = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
+    mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1.0) * momentum_decay))
+    product = product * mu
+    m, v = moments(gradient, m, v, beta1, beta2)
+    size = xp.sqrt(v / unbias(xp, beta2, t))
+    size += eps
+    direction = ((1.0 - mu) / (1.0 - product)) * gradient
+    direction += (mu_next / (1.0 - product * mu_next)) * m
+    return theta - lr * (direction / size), m, v, product
+
+
+@dataclass(frozen=True, repr=False)
+class NAdam(Adam):
+    """Adam with Nesterov's look-ahead (torch `NAdam`).
+
+    θ⁺ = θ - lr [(1 - μₜ) g / (1 - Πₜ) + μₜ₊₁ m⁺ / (1 - Πₜ₊₁)] / (√v̂ + ε)
+
+    with μₜ = β₁ (1 - ½ 0.96^(t ψ)), Πₜ = μ₁ μ₂ ... μₜ and ψ = momentum_decay.
+
+    Source: T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
+
+    >>> import numpy as np
+    >>> rule, theta = NAdam(lr=0.5), np.asarray([1.0])
+    >>> rule.apply(np.asarray([2.0]), rule.init(theta), theta)[0].round(3)
+    array([0.472])
+    """
+
+    lr: float | Schedule = 2e-3
+    momentum_decay: float = 4e-3
+
+    def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> NAdamState:
+        return NAdamState(step, lr, xp.zeros_like(theta), xp.zeros_like(theta), xp.ones_like(lr))
+
+    def update(self, gradient: Array, state: NAdamState, theta: Array) -> tuple[Array, NAdamState]:
+        step = state.step + 1
+        theta, m, v, product = nadam_update(
+            backend_of(theta), gradient, state.m, state.v, theta, state.lr, step, state.product,
+            *self.betas, self.eps, self.momentum_decay,
+        )  # fmt: skip
+        return theta, NAdamState(step, state.lr, m, v, product)

@@ -1,0 +1,144 @@
+"""Learning rates as functions of the number of steps taken, computed on the device inside the step.
+
+    optimizer = Adam(lr=LinearWarmup(CosineDecay(1e-3, T_max=10_000), total_iters=500))
+
+A step counts updates, not epochs. Where torch's `lr_scheduler` has the same schedule, so are the names and the values.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gdnet.backend import Array, backend_of
+from gdnet.optimizers.options import check_options, options_of, short_repr
+
+
+@dataclass(frozen=True, repr=False)
+class Schedule:
+    """Base class: subclasses are frozen dataclasses that write `rule(xp, t)`.
+
+    >>> CosineDecay(0.2, T_max=10)(5)
+    0.1
+    >>> StepDecay(0.2, step_size=2, gamma=0.5)(np.arange(5)).tolist()
+    [0.2, 0.2, 0.1, 0.1, 0.05]
+    """
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def rule(self, xp: Any, t: Array) -> Array:
+        """The learning rate after t steps; t is a real array, nothing may be read on the host."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule")
+
+    def __call__(self, step: Any, xp: Any = None, dtype: Any = None) -> Any:
+        """The learning rate after `step` steps: a float for an int, an array of `dtype` (float64) for an array."""
+        if isinstance(step, int):
+            return float(self.rule(np, np.asarray(float(step))))
+        xp = backend_of(step).xp if xp is None else xp
+        return self.rule(xp, xp.astype(step, xp.float64 if dtype is None else dtype))
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, of JSON types."""
+        return options_of(self)
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
+@dataclass(frozen=True, repr=False)
+class ConstantRate(Schedule):
+    """lr."""
+
+    lr: float
+
+    def rule(self, xp: Any, t: Array) -> Array:
+        return 0.0 * t + self.lr
+
+
+@dataclass(frozen=True, repr=False)
+class StepDecay(Schedule):
+    """lr γ^⌊t / step_size⌋ (torch `StepLR`)."""
+
+    lr: float
+    step_size: int
+    gamma: float = 0.1
+
+    def rule(self, xp: Any, t: Array) -> Array:
+        return self.lr * self.gamma ** xp.floor(t / self.step_size)
+
+
+@dataclass(frozen=True, repr=False)
+class ExponentialDecay(Schedule):
+    """lr γ^t (torch `ExponentialLR`)."""
+
+    lr: float
+    gamma: float
+
+    def rule(self, xp: Any, t: Array) -> Array:
+        return self.lr * self.gamma**t
+
+
+@dataclass(frozen=True, repr=False)
+class CosineDecay(Schedule):
+    """η + (lr - η) (1 + cos(π t / T_max)) / 2 with η = eta_min (torch `CosineAnnealingLR`); η from T_max on.
+
+    torch's goes up again after T_max; this one does not.
+    """
+
+    lr: float
+    T_max: int
+    eta_min: float = 0.0
+
+    def rule(self, xp: Any, t: Array) -> Array:
+        part = xp.minimum(t / self.T_max, 1.0)
+        return self.eta_min + (self.lr - self.eta_min) * 0.5 * (1.0 + xp.cos(math.pi * part))
+
+
+@dataclass(frozen=True, repr=False)
+class LinearWarmup(Schedule):
+    """Linear from start_factor to 1 times the schedule's first value, then the schedule from its beginning.
+
+    With T = total_iters: (s + (1 - s) min(t, T) / T) · schedule(max(t - T, 0)). Over a constant: torch's `LinearLR`.
+    """
+
+    schedule: Schedule | float
+    total_iters: int = 5
+    start_factor: float = 1.0 / 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.schedule, Schedule):
+            object.__setattr__(self, "schedule", ConstantRate(self.schedule))
+
+    def rule(self, xp: Any, t: Array) -> Array:
+        part = xp.minimum(t / self.total_iters, 1.0)
+        factor = self.start_factor + (1.0 - self.start_factor) * part
+        return factor * self.schedule.rule(xp, xp.maximum(t - self.total_iters, 0.0))  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True, repr=False)
+class OneCycle(Schedule):
+    """Up by a half cosine from max_lr / div_factor to max_lr, then down to max_lr / (div_factor final_div_factor).
+
+    With T = total_steps it rises until pct_start · T - 1 and falls until T - 1 (torch `OneCycleLR`); then it stays.
+
+    Source: L. N. Smith and N. Topin, "Super-convergence", arXiv:1708.07120.
+    """
+
+    max_lr: float
+    total_steps: int
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+
+    def rule(self, xp: Any, t: Array) -> Array:
+        first = self.max_lr / self.div_factor
+        last = first / self.final_div_factor
+        top, end = self.pct_start * self.total_steps - 1.0, self.total_steps - 1.0
+        rise = xp.maximum(xp.minimum(t / max(top, 1e-9), 1.0), 0.0)
+        fall = xp.minimum((t - top) / max(end - top, 1e-9), 1.0)
+        up = self.max_lr + (first - self.max_lr) * 0.5 * (1.0 + xp.cos(math.pi * rise))
+        down = last + (self.max_lr - last) * 0.5 * (1.0 + xp.cos(math.pi * fall))
+        return xp.where(t <= top, up, down)
