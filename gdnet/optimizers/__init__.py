@@ -9,6 +9,8 @@ from gdnet.optimizers.conjugate_gradient import ConjugateGradient
 from gdnet.optimizers.function import FunctionObjective
 from gdnet.optimizers.gradient_descent import GradientDescent
 from gdnet.optimizers.lbfgs import LBFGS
+from gdnet.optimizers.least_squares import least_squares
+from gdnet.optimizers.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.line_search import Armijo, HagerZhang, StrongWolfe
 from gdnet.optimizers.minimize import minimize
 from gdnet.optimizers.momentum import Momentum, Nesterov
@@ -48,6 +50,7 @@ __all__ = [
     "HagerZhang",
     "HessianFree",
     "Info",
+    "LevenbergMarquardt",
     "LinearWarmup",
     "Lion",
     "Momentum",
@@ -65,5 +68,6 @@ __all__ = [
     "Solver",
     "StepDecay",
     "StrongWolfe",
+    "least_squares",
     "minimize",
 ]

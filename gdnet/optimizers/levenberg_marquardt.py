@@ -1,0 +1,311 @@
+"""Levenberg-Marquardt: damped Gauss-Newton steps for sums of squares and for every other convex loss."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gdnet.backend import Array, Backend
+from gdnet.errors import OptionError
+from gdnet.optimizers.levenberg_marquardt_polish import polish, settle
+from gdnet.optimizers.lm_spaces import SPACES, Damped, damped_system
+from gdnet.optimizers.result import MESSAGES
+from gdnet.optimizers.solver import Move, Point, Solver, read
+
+MESSAGES.setdefault("mu_max", (8, "No step lowers the value, however strong the damping (mu_max)."))
+MESSAGES.setdefault("vanished", (0, "The residuals vanished, compared with those at the start."))
+
+ATTEMPTS = 200
+PROBE = 0.1
+"""Where along a step the residual is asked for its curvature: far enough for float32."""
+SHORT_STEP = 1e-3
+"""Steps below this part of the parameters are straight enough without acceleration."""
+VANISHED = 1e-11
+MARQUARDT_UNIT = 2.0
+"""The classic rule is written for the value ||e||² and EᵀE + μ I; the Gauss-Newton matrix here is 2 EᵀE."""
+
+
+class LMMemory(NamedTuple):
+    """What a step hands to the next: damping, Moré's running maximum of diag(AᵀA), and the measures of convergence."""
+
+    mu: float
+    nu: float
+    scale: Any = None
+    first: float = math.nan
+    last: float = math.nan
+    doubted: float = math.inf
+
+
+class Attempt(NamedTuple):
+    """A trial point and what the model said of it. `size` and `norm` are ||D v||² and ||D theta||²."""
+
+    point: Point
+    size: float
+    norm: float
+    predicted: float
+    short: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevenbergMarquardt(Solver):
+    """Solves (AᵀA + μ D²) v = -g and moves by v, with more damping when a step fails and less when it succeeds.
+
+    AᵀA is the Gauss-Newton matrix: JᵀJ of the residuals of a sum of squares, (R J)ᵀ(R J) with the loss's root R
+    (RᵀR = H) for any other convex loss. A step that fails costs no new derivatives.
+
+    Parameters
+    ----------
+    damping : "nielsen" or "marquardt"
+        How μ changes. "nielsen": μ max(decrease, 1 - (2ρ - 1)³) after a success, μ ν with ν = 2, 4, 8, ... after a
+        failure; ρ is the actual decrease over the predicted one. "marquardt": × 0.1 and × 10 with D = I and no
+        acceleration, the rule of MATLAB's trainlm and of torch-levenberg-marquardt (give mu_min=1e-10 for the latter);
+        μ is then added to EᵀE where the value is ||e||².
+    scaling : "more" or "identity"
+        D² is the largest diag(AᵀA) so far, so that units of parameters do not matter, or I. In the space of samples
+        D² is one number, their mean.
+    space : "auto", "parameters", "samples" or "cg"
+        Where the system is solved: P x P, M x M (the matrix A is never stored), or by products alone; "auto" takes
+        the cheapest that fits into `max_memory` bytes.
+    accelerate : bool
+        Geodesic acceleration: the step is v + a/2 with (AᵀA + μ D²) a = -Aᵀ r_vv, for one more evaluation of the
+        residuals; v alone where 2||D a|| > `bend` ||D v||, and then only if ρ > `trust`.
+    mu, mu_min, mu_max, decrease : float
+        The damping's start, its limits and Nielsen's strongest decrease. `mu_max` is 1e10 for "marquardt", else 1e20.
+    first_step : float
+        μ is raised before the first step until ||D v|| <= first_step ||D theta||; only with Moré's scaling.
+    unit : array (P,), optional
+        A typical size of each parameter: D = 1 / unit instead of `scaling`.
+    polish : int
+        Undamped steps by QR at most, once `ftol` or `xtol` holds; 0 for none.
+    ftol, xtol : float
+        Relative changes of the value (actual and predicted) and of D theta that count as converged; 0 is off.
+    min_grad, goal, max_iter, max_time
+        As of every solver.
+
+    Reference: Nielsen (1999), IMM-REP-1999-05; Moré (1978), LNM 630; Transtrum and Sethna (2012), arXiv 1201.5885;
+    Hagan and Menhaj (1994), IEEE TNN 5(6).
+
+    >>> import numpy as np
+    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> valley = FunctionObjective(residual=lambda x: np.array([10 * (x[1] - x[0] ** 2), 1 - x[0]]))
+    >>> found = LevenbergMarquardt().run(valley, np.array([-1.2, 1.0]))
+    >>> np.round(found.x, 6), found.success
+    (array([1., 1.]), True)
+    """
+
+    min_grad: float = 1e-7
+    damping: str = "nielsen"
+    scaling: str = "more"
+    space: str = "auto"
+    accelerate: bool = True
+    bend: float = 1.0
+    trust: float = 0.25
+    mu: float = 1e-3
+    mu_min: float = 1e-20
+    mu_max: float | None = None
+    decrease: float = 1.0 / 3.0
+    first_step: float = 10.0
+    polish: int = 12
+    max_memory: int = 1 << 31
+    cg_tol: float = 5e-4
+    unit: Any = None
+    box: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        for option, allowed in (
+            ("damping", ("nielsen", "marquardt")), ("scaling", ("more", "identity")), ("space", ("auto", *SPACES)),
+        ):  # fmt: skip
+            if (given := getattr(self, option)) not in allowed:
+                raise OptionError(f"{name}: {option} must be one of {', '.join(allowed)}, got {given!r}")
+        for option in ("mu", "bend", "first_step", "max_memory", "decrease"):
+            if not getattr(self, option) > 0:
+                raise OptionError(f"{name}: {option} must be positive, got {getattr(self, option)}")
+        if not self.decrease < 1:
+            raise OptionError(f"{name}: decrease must be below 1, got {self.decrease}")
+        if not self.mu <= self._mu_max:
+            raise OptionError(f"{name}: mu = {self.mu} is above mu_max = {self._mu_max}")
+
+    @property
+    def _classic(self) -> bool:
+        return self.damping == "marquardt"
+
+    @property
+    def _mu_max(self) -> float:
+        return self.mu_max if self.mu_max is not None else 1e10 if self._classic else 1e20
+
+    # -- one iteration -----------------------------------------------------------------------------------------------
+
+    def start(self, theta: Array) -> LMMemory:
+        return LMMemory(self.mu, 2.0)
+
+    def advance(self, at: Point, memory: LMMemory, trial: Callable[[Array], Point]) -> Move:
+        """Attempts from one point, with one Jacobian, until the value falls or nothing helps."""
+        fresh = math.isnan(memory.first)
+        if fresh:
+            memory = memory._replace(first=at.value)
+        system, seen = self._system(at, memory)
+        memory = memory._replace(scale=seen)
+        if fresh and not self._classic and self.scaling == "more":
+            memory = self._gentle(system, at, memory)
+
+        stop: str | None = "mu_max"
+        for _ in range(ATTEMPTS):
+            if memory.mu > self._mu_max:
+                break
+            attempt = self._attempt(system, at, memory, trial)
+            if attempt is None:
+                memory = self._more_damping(memory, at.backend, at.theta)
+                continue
+            new, predicted = attempt.point, attempt.predicted
+            rho = (at.value - new.value) / predicted if predicted > 0 else -1.0
+            near = self._near(at, attempt)
+            accepted = new.value < at.value and (attempt.short or rho > self.trust)
+            done = self._solved_exactly(attempt, memory, near) if accepted else None
+            if accepted and (done or near or math.isfinite(new.norm)):  # the last steps choose their own derivatives
+                memory = self._less_damping(memory, rho)
+                memory = memory._replace(last=attempt.size)
+                if done and self.polish:
+                    new = settle(at, new, trial, root_of, self.max_memory)
+                if done or near is None:
+                    return Move(new, memory, done)
+                point, memory, stop = self._finish(new, memory, near, trial)
+                return Move(point, memory, stop)
+            memory = self._more_damping(memory, at.backend, at.theta)
+            if near is None and predicted <= _eps(at) * at.value:
+                near = "precision"
+            if near is not None:
+                point, memory, stop = self._finish(at, memory, near, trial)
+                if point is not at:
+                    return Move(point, memory, stop)
+                if stop is not None:
+                    break
+        return Move(None, memory, stop or "mu_max")
+
+    def _system(self, at: Point, memory: LMMemory) -> tuple[Damped, Any]:
+        """The damped system at a point and Moré's running maximum, raw: a parameter without effect keeps its zero."""
+        A = root_of(at)
+        xp, seen = at.backend.xp, [memory.scale]
+
+        def scale(curvature: Array) -> Any:
+            if self._classic:
+                return MARQUARDT_UNIT
+            if self.unit is not None:
+                return 1.0 / (self.unit * self.unit)
+            if self.scaling == "identity":
+                return 1.0
+            old = memory.scale
+            fits = old is not None and tuple(old.shape) == tuple(curvature.shape)
+            seen[0] = xp.maximum(old, curvature) if fits else curvature
+            return xp.where(seen[0] > 0.0, seen[0], xp.ones_like(seen[0]))
+
+        return damped_system(at.backend, A, self.space, scale, self.max_memory, self.cg_tol), seen[0]
+
+    def _gentle(self, system: Damped, at: Point, memory: LMMemory) -> LMMemory:
+        """Damping with which the first step is not far longer than the parameters themselves."""
+        for _ in range(ATTEMPTS):
+            if system.factor(memory.mu):
+                size, norm = read(at.backend, system.weighted(system.step()), system.weighted(at.theta))
+                if not norm > 0.0 or size <= self.first_step**2 * norm:
+                    break
+            memory = memory._replace(mu=2.0 * memory.mu)
+        return memory
+
+    def _attempt(self, system: Damped, at: Point, memory: LMMemory, trial: Callable[[Array], Point]) -> Attempt | None:
+        """The trial point for this damping, or None where there is no usable step."""
+        xp, A = at.backend.xp, system.A
+        if not system.factor(memory.mu):
+            return None
+        v = system.step()
+        size, norm, slope = read(at.backend, system.weighted(v), system.weighted(at.theta), xp.sum(A.gradient * v))
+        predicted = 0.5 * (memory.mu * size - slope)
+        if not math.isfinite(predicted):
+            return None
+        step, short = v, True
+        if self.accelerate and not self._classic and size > SHORT_STEP**2 * norm:
+            a = system.pull(A.bend(v, PROBE))
+            (bent,) = read(at.backend, system.weighted(a))
+            short = math.isfinite(bent) and 4.0 * bent <= self.bend**2 * size
+            step = v + 0.5 * a if short else v
+        point = trial(at.theta + step)
+        return Attempt(point, size, norm, predicted, short) if math.isfinite(point.value) else None
+
+    def _less_damping(self, memory: LMMemory, rho: float) -> LMMemory:
+        if self._classic:
+            factor = 0.1
+        else:
+            factor = max(self.decrease, 1.0 - (2.0 * rho - 1.0) ** 3) if rho < 1.0 else self.decrease
+        return memory._replace(mu=max(memory.mu * factor, self.mu_min), nu=2.0)
+
+    def _more_damping(self, memory: LMMemory, backend: Backend, theta: Array) -> LMMemory:
+        if self._classic:
+            return memory._replace(mu=10.0 * memory.mu)
+        # Damping below the rounding of the scaled matrix is none at all: do not climb through it.
+        floor = float(backend.xp.finfo(theta.dtype).eps)
+        return memory._replace(mu=max(memory.mu * memory.nu, floor), nu=2.0 * memory.nu)
+
+    # -- convergence -------------------------------------------------------------------------------------------------
+
+    def _near(self, at: Point, attempt: Attempt) -> str | None:
+        """Whether value or parameters hardly change any more, for `ftol` and `xtol`."""
+        change = self.ftol * at.value
+        if self.ftol and abs(at.value - attempt.point.value) <= change and attempt.predicted <= change:
+            return "ftol"
+        return "xtol" if self.xtol and attempt.size <= self.xtol**2 * attempt.norm else None
+
+    def _solved_exactly(self, attempt: Attempt, memory: LMMemory, near: str | None) -> str | None:
+        """Residuals at nothing, or steps that shrink so fast that the next one would be rounding."""
+        if self.ftol and attempt.point.value <= VANISHED**2 * memory.first:
+            return "vanished"
+        limit = (500.0 * _eps(attempt.point)) ** 2 * attempt.norm
+        return "xtol" if near == "xtol" and attempt.size**2 / memory.last < limit else None
+
+    def _finish(
+        self, point: Point, memory: LMMemory, near: str, trial: Callable[[Array], Point]
+    ) -> tuple[Point, LMMemory, str | None]:
+        """Polish; a minimum that the undamped model does not confirm is doubted once, with less damping."""
+        if not self.polish or (near == "precision" and not (self.ftol or self.xtol)):
+            return point, memory, near
+        doubtful = point.value < memory.doubted * (1.0 - 1e-6)
+        better = polish(point, trial, root_of, self.polish, self.max_memory, doubtful)
+        if better is None:
+            return point, memory._replace(mu=max(memory.mu * 1e-3, 1e-12), nu=2.0, doubted=point.value), None
+        return better, memory, near
+
+    def _stop(self, old: Point, new: Point, state: Any) -> str | None:
+        """`ftol` and `xtol` are judged inside `advance`, by the model as well as by the change."""
+        if stop := self._solved(new):
+            return stop
+        if self.max_iter is not None and state.iteration >= self.max_iter:
+            return "max_iter"
+        return "max_time" if state.elapsed >= self.max_time else None
+
+
+def _eps(point: Point) -> float:
+    return float(point.backend.xp.finfo(point.theta.dtype).eps)
+
+
+def root_of(point: Point) -> Any:
+    """The evaluation's A with AᵀA the Gauss-Newton matrix; an error where there is none."""
+    found = getattr(point.evaluation, "root_jacobian", None)
+    if found is not None:
+        return found
+    if getattr(point.evaluation, "residual", None) is None:
+        raise OptionError(
+            "LevenbergMarquardt needs residuals or a loss with a root (every convex loss of a network has one): this "
+            "objective is a scalar function; give its residuals to least_squares, or minimise it by BFGS or NewtonCG"
+        )
+    return _dense_root(point)
+
+
+def _dense_root(point: Point) -> Any:
+    """A plain function's residual and Jacobian map as a root, kept with the point."""
+    from gdnet.optimizers.least_squares_root import DenseRoot
+
+    kept = point.__dict__.get("root")
+    if kept is None:
+        at, o = point.evaluation, point.evaluation.objective
+        kept = DenseRoot(point.backend, at.jacobian.dense(), at.residual, point.theta, lambda x: o(x).residual)
+        point.__dict__["root"] = kept
+    return kept

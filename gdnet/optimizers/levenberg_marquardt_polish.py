@@ -1,0 +1,154 @@
+"""The last digits of a least-squares fit: undamped Gauss-Newton steps by QR, accelerated where they converge slowly."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gdnet.backend import Array
+from gdnet.backend.linalg import solve_triangular
+from gdnet.optimizers.solver import Point, read
+
+DOUBT = 1e-6
+"""The part of the value that the undamped model may still promise at a minimum."""
+CHORDS = 3
+MEMORY = 5
+"""Steps remembered by Anderson's acceleration."""
+
+
+class Undamped:
+    """A at one point with unit columns, by QR: A = Q R diag(s)."""
+
+    def __init__(self, point: Point, A: Any, max_memory: int) -> None:
+        backend = point.backend
+        xp = backend.xp
+        matrix = A.dense(max_memory)
+        size = xp.sqrt(xp.sum(matrix * matrix, axis=0))
+        self.scale = xp.where(size > 0.0, size, xp.ones_like(size))
+        Q, R = xp.linalg.qr(matrix / self.scale)
+        pivots = xp.abs(xp.linalg.diagonal(R))
+        q = A.residual @ Q
+        cosines = xp.abs(A.residual @ matrix) / self.scale
+        least, worst, explained, total = read(
+            backend, xp.min(pivots), xp.max(cosines), xp.sum(q * q), xp.sum(A.residual * A.residual)
+        )
+        self.measure = worst / math.sqrt(total) if total > 0.0 else 0.0
+        """max_j |A_jᵀ r| / (|A_j| |r|): the largest cosine between the residual and a column."""
+        self.promise = explained / total if total > 0.0 else 0.0
+        """The part of the value that an undamped step would remove, were r linear."""
+        self.regular = least > 50.0 * float(xp.finfo(matrix.dtype).eps) and math.isfinite(self.measure)
+        self.accuracy = A.accuracy
+        self.backend, self.Q, self.R, self.q = backend, Q, R, q
+
+    def step(self, residual: Array | None = None) -> Array:
+        """The Gauss-Newton step, for this point's residual or for another's."""
+        q = self.q if residual is None else residual @ self.Q
+        return -solve_triangular(self.backend, self.R, q, lower=False) / self.scale
+
+
+def polish(
+    start: Point,
+    trial: Callable[[Array], Point],
+    root_of: Callable[[Point], Any],
+    steps: int,
+    max_memory: int,
+    doubtful: bool = False,
+) -> Point | None:
+    """The best point found, or None if `doubtful` and the undamped model promises far more than a minimum would.
+
+    Best is the least `measure`, among points whose value is not higher beyond rounding. Gauss-Newton steps converge
+    slowly where residuals are large; Anderson's acceleration combines the last ones, for no further evaluation.
+    Where there is no such system (fewer residuals than parameters, a singular matrix, a loss that is no sum of
+    squares) the start comes back.
+    """
+    _refine(start)
+    A = root_of(start)
+    if not polishable(A, max_memory):
+        return start
+    backend = start.backend
+    eps = float(backend.xp.finfo(A.dtype).eps)
+    at, model = start, Undamped(start, A, max_memory)
+    if doubtful and model.promise > DOUBT:
+        return None
+    best, measure, last, stale = start, model.measure, math.inf, 0
+    past: list[tuple[np.ndarray, np.ndarray]] = []
+    for _ in range(steps):
+        if not model.regular or at.value == 0.0:
+            break
+        theta, step = backend.to_numpy(at.theta), backend.to_numpy(model.step())
+        mixed = _anderson(theta, step, past, backend.to_numpy(model.scale))
+        past = [(theta, step), *past][:MEMORY]
+        new = trial(at.theta + backend.asarray(mixed, str(theta.dtype)))
+        if not new.value <= at.value * (1.0 + 1e-3):
+            break
+        size = float(np.max(np.abs(mixed) / np.where(theta != 0.0, np.abs(theta), 1.0)))
+        rate = size / last if math.isfinite(last) else 1.0
+        floor = max(5.0 * eps, model.accuracy)
+        if size <= floor or (rate < 0.5 and size * rate / (1.0 - rate) <= max(500.0 * eps, 0.1 * floor)):
+            # The error left is below what another matrix would show: no need to form it.
+            if new.value <= best.value * (1.0 + 1e-9):
+                best = new
+                _adopt(new, at)
+            break
+        _refine(new)
+        at, last = new, size
+        model = Undamped(at, root_of(at), max_memory)
+        if model.measure < measure:
+            stale = 0 if model.measure < 0.7 * measure else stale + 1
+            best, measure = at, model.measure
+        else:
+            stale += 1
+        if stale >= 3:
+            break
+    return best
+
+
+def settle(
+    old: Point, new: Point, trial: Callable[[Array], Point], root_of: Callable[[Point], Any], max_memory: int
+) -> Point:
+    """Where residuals vanish: undamped steps with the matrix of the point before, which cost no derivatives."""
+    A = root_of(old)
+    if not polishable(A, max_memory):
+        return new
+    model = Undamped(old, A, max_memory)
+    for _ in range(CHORDS if model.regular else 0):
+        better = trial(new.theta + model.step(new.evaluation.residual))
+        if not better.value < new.value:
+            break
+        new = better
+    _adopt(new, old)
+    return new
+
+
+def polishable(A: Any, max_memory: int) -> bool:
+    """Whether there are residuals, no fewer than parameters, whose matrix fits."""
+    m, p = A.shape
+    return A.residual is not None and m >= p and 4 * m * p * (8 if "64" in str(A.dtype) else 4) <= max_memory
+
+
+def _adopt(new: Point, old: Point) -> None:
+    """Let the last point keep the differences of its neighbour: it is closer than they are accurate."""
+    adopt = getattr(new.evaluation, "adopt", None)
+    if adopt is not None:
+        adopt(old.evaluation)
+
+
+def _refine(point: Point) -> None:
+    """Ask the evaluation for derivatives as accurate as it can give; differences become central ones."""
+    refine = getattr(point.evaluation, "refine", None)
+    if refine is not None:
+        refine()
+
+
+def _anderson(
+    theta: np.ndarray, step: np.ndarray, past: list[tuple[np.ndarray, np.ndarray]], scale: np.ndarray
+) -> np.ndarray:
+    """The combination of this and earlier steps for which the step itself would be least (Anderson 1965)."""
+    past = past[: theta.shape[0]]
+    if not past:
+        return step
+    moved = np.stack([theta - old for old, _ in past], axis=1)
+    changed = np.stack([step - old for _, old in past], axis=1)
+    weights = np.linalg.lstsq(changed * scale[:, None], step * scale, rcond=1e-10)[0]
+    return step - (moved + changed) @ weights
