@@ -1,5 +1,6 @@
 """CuPy on an NVIDIA GPU."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import array_api_compat.cupy as xp
@@ -7,6 +8,9 @@ import cupy as cp
 import numpy as np
 
 from gdnet.backend.base import Array, Backend
+from gdnet.backend.cublas import Gemm
+from gdnet.backend.cuda_graph import CapturedStep, CudaRecorder
+from gdnet.backend.cuda_kernels import KERNELS
 
 
 class CupyBackend(Backend):
@@ -14,6 +18,11 @@ class CupyBackend(Backend):
 
     name = "cupy"
     mutable = True
+    kernels = KERNELS
+    tf32 = False
+    """Whether float32 products may use TF32 tensor cores: faster, with about three digits fewer. Off by default."""
+    gemm: Gemm | None = None
+    """The product to use while a step is captured."""
 
     def __init__(self, index: int = 0) -> None:
         super().__init__(xp, cp.cuda.Device(index))
@@ -26,6 +35,8 @@ class CupyBackend(Backend):
         return cp.asnumpy(array)
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        if self.gemm is not None and a.ndim == b.ndim == 2:
+            return self.gemm(a, b, out)
         return cp.matmul(a, b, out=out)
 
     def erf(self, x: Array) -> Array:
@@ -35,3 +46,6 @@ class CupyBackend(Backend):
 
     def synchronize(self) -> None:
         self.device.synchronize()
+
+    def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
+        return CapturedStep(CudaRecorder(self), step, donate)

@@ -11,11 +11,11 @@ from gdnet.backend.numpy_compile import CompiledStep
 from gdnet.backend.numpy_trace import opaque
 from gdnet.backend.special import erf
 
+xp: Any = np
+if not hasattr(np, "astype"):  # from 2.1 on NumPy's main namespace has all that is used here
+    import array_api_compat.numpy
 
-if hasattr(np, "astype"):  # from 2.1 on NumPy's main namespace has all that is used here
-    xp: Any = np
-else:
-    import array_api_compat.numpy as xp
+    xp = array_api_compat.numpy
 
 
 class NumpyBackend(Backend):

@@ -10,7 +10,7 @@ are checked against the step itself, and a step that cannot be written down (it 
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,35 +18,12 @@ import numpy as np
 
 from gdnet.backend.numpy_program import write_program
 from gdnet.backend.numpy_trace import Tape, Traced, Untraceable
+from gdnet.backend.tree import flatten, unflatten
 
 CHECKED_CALLS = 2
 """How many calls of a new program are compared with the step that it stands for."""
 MAX_PROGRAMS = 8
 """How many input signatures of one step are compiled; the short last batch is one."""
-
-
-# -- nested tuples of arrays <-> a flat list --------------------------------------------------------------------------
-
-
-def flatten(tree: Any) -> tuple[list[Any], Any]:
-    """The leaves of nested tuples, and what is needed to nest them again. None stands for itself."""
-    if tree is None:
-        return [], None
-    if isinstance(tree, tuple):
-        parts = [flatten(item) for item in tree]
-        return [leaf for leaves, _ in parts for leaf in leaves], (type(tree), [form for _, form in parts])
-    return [tree], "leaf"
-
-
-def unflatten(form: Any, leaves: Iterator[Any]) -> Any:
-    """The reverse of `flatten`."""
-    if form is None:
-        return None
-    if form == "leaf":
-        return next(leaves)
-    kind, forms = form
-    items = [unflatten(f, leaves) for f in forms]
-    return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
 
 @dataclass

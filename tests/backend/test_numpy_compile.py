@@ -5,8 +5,9 @@ import pytest
 
 import gdnet as gd
 from gdnet.backend import get_backend
-from gdnet.backend.numpy_compile import CHECKED_CALLS, CompiledStep, flatten, unflatten
+from gdnet.backend.numpy_compile import CHECKED_CALLS, CompiledStep
 from gdnet.backend.numpy_trace import opaque
+from gdnet.backend.tree import flatten, unflatten
 
 RNG = np.random.default_rng(0)
 
