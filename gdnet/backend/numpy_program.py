@@ -1,6 +1,7 @@
 """From the calls on a tape to the source of one function that makes them."""
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -207,4 +208,6 @@ def _direct(call: Call) -> tuple[Any, dict[str, Any]]:
         return ufunc.reduce, {"axis": None, **call.kwargs}
     if call.function is np.matmul and all(isinstance(a, Value) and len(a.shape) == 2 for a in call.args):
         return np.dot, call.kwargs
+    if call.function is np.power and call.results and call.results[0].shape == ():
+        return operator.pow, call.kwargs  # NumPy's scalars have a power of their own, which rounds differently
     return call.function, call.kwargs

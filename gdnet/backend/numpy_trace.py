@@ -67,12 +67,17 @@ class Traced(np.ndarray):
         return _tape([self]).call(np.ndarray.reshape, (self, *shape), kwargs)
 
     def astype(self, *args: Any, **kwargs: Any) -> Any:
-        return _tape([self]).call(np.ndarray.astype, (self, *args), kwargs)
+        return _tape([self]).call(np.ndarray.astype if self.ndim else _astype, (self, *args), kwargs)
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise Untraceable("a value was read on the host")
 
     __float__ = __int__ = __bool__ = __index__ = __complex__ = __iter__ = item = tolist = _refuse  # type: ignore[assignment]
+
+
+def _astype(x: Any, *args: Any, **kwargs: Any) -> Any:
+    """For values without axes, which NumPy gives back as scalars and not as arrays."""
+    return x.astype(*args, **kwargs)
 
 
 def _tape(*groups: Any) -> "Tape":

@@ -8,6 +8,7 @@ from gdnet.backend import get_backend
 from gdnet.backend.numpy_compile import CHECKED_CALLS, CompiledStep
 from gdnet.backend.numpy_trace import opaque
 from gdnet.backend.tree import flatten, unflatten
+from gdnet.testing.cases_optimizers import FIRST_ORDER
 
 RNG = np.random.default_rng(0)
 
@@ -58,6 +59,23 @@ def test_training_steps_are_compiled_and_equal(net, loss, dtype):
         assert value_a == value_b
         np.testing.assert_array_equal(a[0], b[0])
         assert b[0].dtype == dtype
+    assert used(compiled)
+
+
+@pytest.mark.parametrize("case", FIRST_ORDER, ids=lambda case: case.name)
+def test_every_first_order_optimizer_is_compiled_and_equal(case):
+    net = gd.Sequential(gd.Dense(6, 5), gd.Tanh(), gd.Dense(1))
+    optimizer = case.optimizer.bind(net.layout())
+    step = gd.training_step(net, gd.SquaredError(), optimizer)
+    compiled = get_backend().compile(step)
+    theta = net.parameters(like=np.zeros((1, 6), np.float32))
+    a, b = (theta, optimizer.init(theta)), (theta, optimizer.init(theta))
+    for _ in range(30):
+        x, t = RNG.standard_normal((7, 6), dtype=np.float32), RNG.standard_normal((7, 1), dtype=np.float32)
+        *a, value_a = step(*a, x, t)
+        *b, value_b = compiled(*b, x, t)
+        assert value_a == value_b
+        np.testing.assert_array_equal(a[0], b[0])
     assert used(compiled)
 
 
