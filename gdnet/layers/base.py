@@ -135,7 +135,7 @@ class Layer:
                 lambda v: J.jvp(others | {name: v}, still), lambda u: J.vjp(u)[0][name],
             )  # fmt: skip
 
-        found = {"x": Map(backend, tuple(x.shape), out, dtype, lambda v: J.jvp({}, v), J.vjp_x, {"per_example"})}
+        found = {"x": Map(backend, tuple(x.shape), out, dtype, lambda v: J.jvp({}, v), J.vjp_x)}
         return found | {name: by(name) for name in params}
 
     # -- as text -------------------------------------------------------------------------------------------------------
@@ -171,9 +171,10 @@ class Layer:
         >>> Layer.from_spec({"type": "Dense", "config": {"features": [3, 2]}})
         Dense(3, 2)
         """
-        name = spec.get("type") if isinstance(spec, dict) else spec
+        name = spec.get("type") if isinstance(spec, dict) else None
         cls = Layer.known.get(name) if isinstance(name, str) else None
         if cls is None:
+            name = name or spec
             raise OptionError(f"unknown layer {name!r}: if it is your own, import the module that defines it first")
         try:
             return cls.from_config(spec.get("config", {}))

@@ -44,8 +44,14 @@ class CompositeJacobian(Jacobian):
             if not own:
                 return None
             if self.jacobians[i].needs_dx:
-                dx = self.xp.zeros_like(self.calls[i].x)
+                dx = self._still(i, own)
         return self.jacobians[i].jvp(own, dx)
+
+    def _still(self, i: int, own: Params) -> Array:
+        """A zero tangent of layer i's input, with the batch axes of its parameters' tangents."""
+        (_, params, x, context), name = self.calls[i], next(iter(own))
+        lead = own[name].shape[: own[name].ndim - params[name].ndim]
+        return self.xp.zeros((*lead, *x.shape), dtype=x.dtype, device=context.backend.device)
 
     def bend(self, i: int, dparams: Params, dx: Array | None, gy: Array, dgy: Array | None) -> Pull:
         """Layer i's `dvjp`, with None for what does not move."""
@@ -53,7 +59,7 @@ class CompositeJacobian(Jacobian):
         if dx is None and not own:
             return ({}, None) if dgy is None else J.vjp(dgy)
         if dx is None and J.needs_dx:
-            dx = self.xp.zeros_like(self.calls[i].x)
+            dx = self._still(i, own)
         if J.has_curve:
             return J.dvjp(own, dx, gy, dgy)
         bent = numerical_curve(self.calls[i], own, dx, gy)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from gdnet.backend import Array
 from gdnet.errors import OptionError, ShapeError
 from gdnet.layers import Context, Jacobian, Layer, Params, Shape
@@ -98,14 +100,15 @@ class ParallelJacobian(CompositeJacobian):
 
     def jvp(self, dparams: Params, dx: Array | None) -> Array:
         moved = [self.push(i, dparams, dx) for i in range(len(self.jacobians))]
-        some = next(dy for dy in moved if dy is not None)
+        some = [dy for dy in moved if dy is not None]
         if self.widths is None:
-            return _sum([dy for dy in moved if dy is not None])
-        for i, width in enumerate(self.widths):
-            if moved[i] is None:
-                shape = (*some.shape[:-1], width)
-                moved[i] = self.xp.zeros(shape, dtype=some.dtype, device=self.calls[i].context.backend.device)
-        return self.xp.concat(moved, axis=-1)
+            return _sum(some)
+        xp, lead = self.xp, np.broadcast_shapes(*(tuple(dy.shape[:-1]) for dy in some))
+        zero = xp.zeros_like(some[0][..., :1])  # of the branches that do not move
+        return xp.concat(
+            [xp.broadcast_to(zero if dy is None else dy, (*lead, width)) for dy, width in zip(moved, self.widths)],
+            axis=-1,
+        )
 
     def vjp(self, dy: Array) -> Pull:
         parts, found, total = self._parts(dy), [], None

@@ -1,0 +1,352 @@
+"""Checks of a layer and of a linear map: every claim against an independent witness, on any array library.
+
+Four checks hold for every rule: `jvp` against central differences; <u, J v> = <Jᵀ u, v>; the dense matrix against
+its columns; a batch against its examples one at a time. The others compare each faster form with what it stands for.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gdnet.backend import Array, Backend, Key, get_backend
+from gdnet.errors import ArrayError
+from gdnet.layers import Context, Jacobian, Layer
+from gdnet.layers.jacobian import Pull
+from gdnet.maps import Map
+from gdnet.testing.report import Report
+
+Host = dict[str, np.ndarray]
+"""Arrays by name; "x" is the input, or what belongs to it."""
+
+TOLERANCE = 1e-7
+"""A ten-thousandth of the error of a rule that is 0.1 % wrong; the differences here reach 1e-10 with ease."""
+STEP = 1e-3
+"""Small against the curvature of the rules, large against rounding: the differences err by STEP⁴ and eps / STEP."""
+
+
+def check_layer(
+    layer: Layer,
+    in_shape: tuple[int, ...],
+    *,
+    backend: Backend | None = None,
+    batch: int = 3,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> Report:
+    """Check everything that a layer and its Jacobian claim, in float64, at a random point away from its kinks.
+
+    Parameters
+    ----------
+    layer : Layer
+        Composites are layers too.
+    in_shape : tuple of int
+        The shape of one example; keep it small, since dense matrices are formed.
+    backend : Backend, optional
+        Where to compute, such as `get_backend("cuda")`; NumPy by default. It must be able to do float64.
+    batch, seed : int
+        How many examples and which random numbers.
+    tolerance : float
+        The largest error allowed, relative to the largest entry of what is compared.
+
+    Returns
+    -------
+    Report
+        Truthy; prints the worst entry of each comparison.
+
+    Raises
+    ------
+    CheckFailed
+        An `AssertionError` that names the comparison and the entry that is wrong.
+
+    >>> from gdnet.layers import Tanh
+    >>> bool(check_layer(Tanh(), (2,)))
+    True
+    """
+    backend = get_backend("cpu") if backend is None else backend
+    report = Report(repr(layer), tolerance)
+    for attempt in range(20):
+        subject = _Subject(layer, tuple(in_shape), backend, batch, seed + 1000 * attempt)
+        if subject.smooth():
+            break
+    for check in (_outside, _first, _dense, _leading, _single, _second, _forms):
+        check(subject, report)
+    report.compare("arguments left alone", subject.flat(subject.read(subject.point)), subject.flat(subject.start))
+    return report.checked()
+
+
+class _Subject:
+    """A layer at one random point, with a random tangent v and a random cotangent u."""
+
+    def __init__(self, layer: Layer, in_shape: tuple[int, ...], backend: Backend, n: int, seed: int) -> None:
+        self.layer, self.in_shape, self.backend, self.n = layer, in_shape, backend, n
+        self.rng = np.random.default_rng(seed)
+        self.key = Key(seed, backend.asarray(np.asarray(3, dtype=np.int32))) if layer.stochastic else None
+        self.out_shape = tuple(layer.out_shape(in_shape))
+        self.initial = layer.init(in_shape, self.rng)
+        self.start = {name: value + 0.3 * self.normal(*value.shape) for name, value in self.initial.items()}
+        self.start["x"] = _dodge(1.5 * self.normal(n, *in_shape), layer.kinks)
+        self.point = self.place(self.start)
+        self.v = self.tangent()
+        self.u = self.normal(n, *self.out_shape)
+        self.y, self.J = self.call(self.point)
+
+    def normal(self, *shape: int) -> np.ndarray:
+        return self.rng.standard_normal(shape)
+
+    def tangent(self, *lead: int) -> Host:
+        """A random tangent of params and x."""
+        return {name: self.normal(*lead, *value.shape) for name, value in self.start.items()}
+
+    # -- to the array library and back -------------------------------------------------------------------------------
+
+    def put(self, host: np.ndarray) -> Array:
+        array = self.backend.asarray(np.asarray(host, dtype=np.float64))
+        if "64" not in str(array.dtype):
+            raise ArrayError(f"checks need float64, got {array.dtype} on {self.backend!r} (JAX: set JAX_ENABLE_X64=1)")
+        return array
+
+    def get(self, array: Array) -> np.ndarray:
+        return self.backend.to_numpy(array)
+
+    def place(self, host: Host) -> dict[str, Array]:
+        return {name: self.put(value) for name, value in host.items()}
+
+    def read(self, arrays: dict[str, Array]) -> Host:
+        return {name: self.get(value) for name, value in arrays.items()}
+
+    def pulled(self, result: Pull) -> Host:
+        """What a transposed product gave, on the host; a dx of None is zero."""
+        dparams, dx = result
+        found = self.read(dparams)
+        return found if dx is None else found | {"x": self.get(dx)}
+
+    def flat(self, host: Host, *lead: int) -> np.ndarray:
+        """All values as one vector, the parameters in their order, x last and zero where it is missing."""
+        zero = np.zeros((*lead, *self.start["x"].shape))
+        values = [host[name] for name in self.start if name != "x"] + [host.get("x", zero)]
+        return np.concatenate([np.reshape(value, (*lead, -1)) for value in values], axis=-1)
+
+    # -- the layer -----------------------------------------------------------------------------------------------------
+
+    def call(self, point: dict[str, Array], training: bool = True, need_dx: bool = True) -> tuple[Array, Jacobian]:
+        params = {name: value for name, value in point.items() if name != "x"}
+        return self.layer.forward(params, point["x"], Context(self.backend, training, self.key, need_dx))
+
+    def jvp(self, v: Host, J: Jacobian | None = None) -> np.ndarray:
+        dparams = {name: self.put(value) for name, value in v.items() if name != "x"}
+        return self.get((J or self.J).jvp(dparams, self.put(v["x"])))
+
+    def vjp(self, u: np.ndarray, J: Jacobian | None = None) -> Host:
+        return self.pulled((J or self.J).vjp(self.put(u)))
+
+    def curve(self, v: Host, gy: np.ndarray) -> Host:
+        dparams = {name: self.put(value) for name, value in v.items() if name != "x"}
+        return self.pulled(self.J.curve(dparams, self.put(v["x"]), self.put(gy)))
+
+    def quotients(self, f: Callable[[dict[str, Array]], np.ndarray], v: Host) -> tuple[np.ndarray, np.ndarray]:
+        """Central differences of f along v with steps h and 2 h."""
+
+        def central(h: float) -> np.ndarray:
+            ahead = f(self.place({name: value + h * v[name] for name, value in self.start.items()}))
+            behind = f(self.place({name: value - h * v[name] for name, value in self.start.items()}))
+            return (ahead - behind) / (2.0 * h)
+
+        return central(STEP), central(2.0 * STEP)
+
+    def slope(self, f: Callable[[dict[str, Array]], np.ndarray], v: Host) -> np.ndarray:
+        """The derivative of f along v: two central differences, combined so that their errors in h² cancel."""
+        near, far = self.quotients(f, v)
+        return (4.0 * near - far) / 3.0
+
+    def output(self, point: dict[str, Array]) -> np.ndarray:
+        return self.get(self.call(point)[0])
+
+    def pullback(self, point: dict[str, Array]) -> np.ndarray:
+        return self.flat(self.vjp(self.u, self.call(point)[1]))
+
+    def smooth(self) -> bool:
+        """Whether no kink lies between the points that the differences use: then halving the step changes little."""
+        for f in (self.output, self.pullback):
+            near, far = self.quotients(f, self.v)
+            if near.size and np.max(np.abs(near - far)) > 1e-3 * max(1.0, np.max(np.abs(near))):
+                return False
+        return True
+
+
+def _dodge(x: np.ndarray, kinks: tuple[float, ...]) -> np.ndarray:
+    """x with everything closer than 0.1 to a kink moved to that distance."""
+    for kink in kinks:
+        x = np.where(np.abs(x - kink) < 0.1, kink + np.where(x >= kink, 0.1, -0.1), x)
+    return x
+
+
+def _outside(s: _Subject, report: Report) -> None:
+    """Shapes, names and dtypes are those declared."""
+    report.require(
+        "output's shape", tuple(s.y.shape) == (s.n, *s.out_shape), f"{tuple(s.y.shape)}, expected {s.out_shape}"
+    )
+    declared = {name: tuple(shape) for name, shape in s.layer.shapes(s.in_shape).items()}
+    drawn = {name: tuple(value.shape) for name, value in s.initial.items()}
+    report.require("parameters' shapes", declared == drawn, f"init gives {drawn}, shapes {declared}")
+    single = {name: s.backend.asarray(value, "float32") for name, value in s.start.items()}
+    y, J = s.call(single)
+    dparams, dx = J.vjp(s.backend.asarray(s.u, "float32"))
+    found = {"y": y, "dx": dx, **dparams}
+    leaks = {name: str(value.dtype) for name, value in found.items() if "32" not in str(value.dtype)}
+    report.require("float32 stays float32", not leaks, f"{leaks}")
+
+
+def _first(s: _Subject, report: Report) -> None:
+    """jvp against central differences, along a joint tangent and along its parts; vjp as its transpose."""
+    still = {name: np.zeros_like(value) for name, value in s.v.items()}
+    moved = s.jvp(s.v)
+    report.compare("jvp against differences", moved, s.slope(s.output, s.v))
+    only_x = s.get(s.J.jvp({}, s.put(s.v["x"])))
+    report.compare("jvp of x alone", only_x, s.slope(s.output, still | {"x": s.v["x"]}))
+    if len(s.start) > 1:
+        report.compare("jvp of parameters alone", s.jvp(s.v | {"x": still["x"]}), moved - only_x)
+    pulled, v, out = s.flat(s.vjp(s.u)), s.flat(s.v), s.u * moved
+    scale = max(1e-3, float(np.sum(np.abs(out))))  # the sum may nearly cancel
+    report.compare("<u, J v> = <Jᵀ u, v>", np.sum(out) / scale, pulled @ v / scale, at_least=1.0)
+
+
+def _dense(s: _Subject, report: Report) -> None:
+    """The whole matrix: its columns by jvp, one at a time; its rows by vjp, four at once in two leading axes."""
+    sizes = [value.size for value in s.start.values()]
+    columns = []
+    for unit in np.eye(sum(sizes)):
+        parts = np.split(unit, np.cumsum(sizes)[:-1])
+        columns.append(s.jvp({name: part.reshape(s.start[name].shape) for name, part in zip(s.start, parts)}))
+    matrix = np.stack([column.reshape(-1) for column in columns], axis=1)
+    units = np.eye(-(-s.u.size // 4) * 4, s.u.size).reshape(-1, 2, 2, *s.u.shape)  # filled up with zeros
+    rows = np.concatenate([s.flat(s.vjp(four), 2, 2).reshape(4, -1) for four in units])
+    report.compare("dense against columns", rows[: s.u.size], matrix)
+
+
+def _leading(s: _Subject, report: Report) -> None:
+    """Axes before the examples: many tangents or cotangents at once are each as if alone."""
+    u, v = s.normal(2, 2, *s.u.shape), s.tangent(2, 2)
+    indices = list(np.ndindex(2, 2))
+    alone = np.stack([s.flat(s.vjp(u[i])) for i in indices])
+    report.compare("vjp with leading axes", s.flat(s.vjp(u), 2, 2), alone.reshape(2, 2, -1))
+    forward = np.stack([s.jvp({name: value[i] for name, value in v.items()}) for i in indices])
+    report.compare("jvp with leading axes", s.jvp(v), forward.reshape(u.shape))
+
+
+def _single(s: _Subject, report: Report) -> None:
+    """A batch against its examples, one at a time. (What is random in training is drawn for a batch as a whole.)"""
+    training = not s.layer.stochastic
+    y, J = s.call(s.point, training)
+    pulled, rows = s.vjp(s.u, J), s.read(J.rows(s.put(s.u[None])))
+    ys, xs, singles = [], [], []
+    for i in range(s.n):
+        one, K = s.call(s.point | {"x": s.put(s.start["x"][i : i + 1])}, training)
+        ys.append(s.get(one))
+        own = s.vjp(s.u[i : i + 1], K)
+        xs.append(own.pop("x"))
+        singles.append(own)
+    report.compare("batch against single examples", s.get(y), np.concatenate(ys))
+    report.compare("batch against single examples", pulled.pop("x"), np.concatenate(xs))
+    for name, value in pulled.items():
+        each = np.stack([own[name] for own in singles])
+        report.compare("batch against single examples", value, each.sum(axis=0))
+        report.compare("rows against single examples", rows[name][0], each)
+
+
+def _second(s: _Subject, report: Report) -> None:
+    """curve against central differences of vjp; hvp against what it stands for; leading axes of both."""
+    if not s.J.has_curve:
+        return
+    bent = s.flat(s.curve(s.v, s.u))
+    report.compare("curve against differences of vjp", bent, s.slope(s.pullback, s.v))
+    v, u = s.tangent(2), s.normal(2, *s.u.shape)
+    each = [{name: value[i] for name, value in v.items()} for i in range(2)]
+
+    def lead(found: Host, *others: np.ndarray) -> None:
+        full = {name: np.broadcast_to(value, (2, *s.start[name].shape)) for name, value in found.items()}
+        report.compare("curve with leading axes", s.flat(full, 2), np.stack(others))
+
+    lead(s.curve(v, s.u), *(s.flat(s.curve(each[i], s.u)) for i in range(2)))
+    lead(s.curve(s.v, u), *(s.flat(s.curve(s.v, u[i])) for i in range(2)))
+    lead(s.curve(v, u), *(s.flat(s.curve(each[i], u[i])) for i in range(2)))
+    dparams = {name: s.put(value) for name, value in s.v.items() if name != "x"}
+    whole = s.pulled(s.J.hvp(dparams, s.put(s.v["x"]), s.put(s.u), lambda dy: 0.7 * dy))
+    report.compare("hvp", s.flat(whole), s.flat(s.vjp(0.7 * s.jvp(s.v))) + bent)
+
+
+def _forms(s: _Subject, report: Report) -> None:
+    """The faster forms against the plain ones."""
+    u = s.normal(2, *s.u.shape)
+    pulled = s.vjp(u)
+    report.compare("vjp_x", s.get(s.J.vjp_x(s.put(u))), pulled["x"])
+    rows = s.read(s.J.rows(s.put(u)))
+    slow = s.read(Jacobian.rows(s.J, s.put(u)))
+    report.require("rows' names", rows.keys() == slow.keys(), f"{sorted(rows)}, expected {sorted(slow)}")
+    gram = np.zeros((2 * s.n, 2 * s.n))
+    for name in rows.keys() & slow.keys():
+        report.compare("rows", rows[name], slow[name])
+        flat = slow[name].reshape(2 * s.n, -1)
+        gram += flat @ flat.T
+    report.compare("gram", s.get(s.J.gram(s.put(u))), gram.reshape(2, s.n, 2, s.n))
+    if s.backend.mutable:
+        windows = {name: s.backend.xp.full_like(value, 7.0) for name, value in s.point.items() if name != "x"}
+        dx = s.J.vjp_into(s.put(s.u), windows)
+        report.compare("vjp_into", s.flat(s.read(windows) | {"x": s.get(dx)}), s.flat(s.vjp(s.u)))
+    _, J = s.call(s.point, need_dx=False)
+    without = s.pulled(J.vjp(s.put(s.u))) | {"x": s.vjp(s.u)["x"]}
+    report.compare("without dx", s.flat(without), s.flat(s.vjp(s.u)))
+    if not J.needs_dx and len(s.start) > 1:
+        dparams = {name: s.put(value) for name, value in s.v.items() if name != "x"}
+        report.compare("without dx", s.get(J.jvp(dparams, None)), s.jvp(s.v | {"x": np.zeros_like(s.v["x"])}))
+
+
+def check_map(map: Map, *, seed: int = 0, tolerance: float = 1e-10) -> Report:
+    """Check a linear map: it is linear, its transpose is one, axes before are batch axes, its tags tell the truth.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    CheckFailed
+        An `AssertionError` that names the comparison and the entry that is wrong.
+
+    >>> from gdnet.maps import symmetric
+    >>> bool(check_map(symmetric(get_backend("cpu"), (3,), np.float64, lambda v: 2.0 * v, "diagonal", "psd")))
+    True
+    """
+    backend, rng, report = map.backend, np.random.default_rng(seed), Report(f"Map {map.shape}", tolerance)
+    rows, columns = map.shape
+
+    def apply(f: Callable[[Array], Array], *vectors: np.ndarray) -> Any:
+        found = [backend.to_numpy(f(backend.asarray(v))) for v in vectors]
+        return found[0] if len(found) == 1 else found
+
+    v, w = rng.standard_normal((2, *map.in_shape))
+    u = rng.standard_normal(map.out_shape)
+    Av, Aw, combined = apply(map, v, w, 2.0 * v - 3.0 * w)
+    report.compare("linear", combined, 2.0 * Av - 3.0 * Aw)
+    scale = max(1e-3, float(np.sum(np.abs(u * Av))))
+    back = apply(map.adjoint, u)
+    report.compare("<u, A v> = <Aᵀ u, v>", np.sum(u * Av) / scale, np.sum(back * v) / scale, at_least=1.0)
+    report.compare("T", apply(map.T, u), back)
+
+    units = np.eye(columns).reshape(columns, *map.in_shape)
+    A = np.stack([apply(map, unit).reshape(-1) for unit in units], axis=1)
+    report.compare("dense against columns", backend.to_numpy(map.dense()), A)
+    report.compare("T.dense", backend.to_numpy(map.T.dense()), A.T)
+    for lead in ((2,), (2, 2)):
+        many = rng.standard_normal((*lead, *map.in_shape))
+        report.compare("leading axes", apply(map, many).reshape(*lead, rows), many.reshape(*lead, columns) @ A.T)
+        many = rng.standard_normal((*lead, *map.out_shape))
+        report.compare("leading axes", apply(map.adjoint, many).reshape(*lead, columns), many.reshape(*lead, rows) @ A)
+    if map.tags & {"symmetric", "psd", "diagonal"}:
+        report.compare("symmetric", A, A.T)
+    if "diagonal" in map.tags:
+        report.compare("diagonal", A, np.diag(np.diag(A)))
+    if "psd" in map.tags:
+        least, largest = np.linalg.eigvalsh((A + A.T) / 2.0)[[0, -1]]
+        report.require("psd", least >= -1e-10 * max(abs(largest), 1e-3), f"the least eigenvalue is {least:.3g}")
+    return report.checked()
