@@ -8,6 +8,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import DataError, OptionError
+from gdnet.optimizers.least_squares_box import make_box
 from gdnet.optimizers.least_squares_root import BudgetSpent, ResidualObjective
 from gdnet.optimizers.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.result import OptimizeResult
@@ -101,12 +102,14 @@ def least_squares(
         raise OptionError(f'method must be "lm" (bounds are handled by it as well), got {method!r}')
     x = as_start(x0)
     backend, n = backend_of(x, names=("x0",)), int(x.shape[0])
-    box = _box(backend, bounds, x)
+    box = make_box(backend, bounds, x)
     for name, value in (("ftol", ftol), ("xtol", xtol), ("gtol", gtol)):
         if value is not None and not value >= 0:
             raise OptionError(f"{name} must not be negative, got {value}")
     if max_nfev is not None and max_nfev < 1:
         raise OptionError(f"max_nfev must be at least 1, got {max_nfev}")
+    if box is not None and space not in (None, "parameters"):
+        raise OptionError(f'bounds need space="parameters", got {space!r}')
     limit = max(1000, 200 * n) if max_nfev is None else int(max_nfev)
     objective = ResidualObjective(backend, fun, jac, tuple(args), kwargs, limit, box)
     solver = LevenbergMarquardt(
@@ -174,7 +177,3 @@ def _unit(backend: Backend, x_scale: Any, x: Array) -> Array | None:
     if not (np.all(np.isfinite(host)) and np.all(host > 0)):
         raise OptionError("x_scale must be positive and finite")
     return backend.xp.astype(backend.asarray(np.array(host)), x.dtype)
-
-
-def _box(backend: Backend, bounds: Any, x: Array) -> Any:
-    return None

@@ -183,6 +183,8 @@ class ResidualObjective:
         h = self._steps(x, r, part)
         if not central:
             h = xp.where(x < 0.0, -h, h)
+        if self.box is not None:
+            return self._inside(x, r, h, central)
         index, zero = xp.arange(n, device=self.backend.device), xp.zeros_like(x)
         columns = []
         for j in range(n):
@@ -191,6 +193,36 @@ class ResidualObjective:
             width = xp.sum(up - down)  # the step as rounded
             columns.append((self.residual(up) - (self.residual(down) if central else r)) / width)
         return xp.stack(columns, axis=1)
+
+    def _inside(self, x: Array, r: Array, steps: Array, central: bool) -> Array:
+        """Differences that stay within the bounds; near one, one-sided and of the same order."""
+        to_numpy, put = self.backend.to_numpy, self.backend.asarray
+        host, h = to_numpy(x), to_numpy(steps)
+        below, above = host - to_numpy(self.box.lower), to_numpy(self.box.upper) - host
+
+        def at(j: int, move: float) -> tuple[Array, float]:
+            moved = host.copy()
+            moved[j] += move
+            return self.residual(put(moved, host.dtype.name)), float(moved[j]) - float(host[j])
+
+        columns = []
+        for j, step in enumerate(h.tolist()):
+            size, room = abs(step), max(below[j], above[j])
+            side = 1.0 if above[j] >= below[j] else -1.0
+            if room <= 0.0:  # both bounds are equal: it cannot move
+                columns.append(0.0 * r)
+            elif not central:
+                reach = above[j] if step > 0 else below[j]
+                up, width = at(j, step if size <= reach else side * min(size, room))
+                columns.append((up - r) / width)
+            elif size <= below[j] and size <= above[j]:
+                (up, plus), (down, minus) = at(j, size), at(j, -size)
+                columns.append((up - down) / (plus - minus))
+            else:
+                size = side * min(size, 0.5 * room)
+                (one, a), (two, b) = at(j, size), at(j, 2.0 * size)
+                columns.append((b * b * (one - r) - a * a * (two - r)) / (a * b * (b - a)))
+        return self.backend.xp.stack(columns, axis=1)
 
     def _complex(self, x: Array, r: Array) -> Array:
         """Im fun(x + i h e_j) / h: no difference is taken, so h can be tiny and the error is rounding."""
@@ -222,6 +254,11 @@ class ResidualEvaluation:
             raise BudgetSpent
         o.nfev += 1
         return o.residual(self.theta)
+
+    @property
+    def root_residual(self) -> Array:
+        """The residual in the order of the matrix's rows."""
+        return self.residual
 
     @cached_property
     def value(self) -> Array:

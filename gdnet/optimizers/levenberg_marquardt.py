@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
+from gdnet.optimizers.least_squares_box import BoxedSpace
 from gdnet.optimizers.levenberg_marquardt_polish import polish, settle
 from gdnet.optimizers.lm_spaces import SPACES, Damped, damped_system
 from gdnet.optimizers.result import MESSAGES
@@ -75,6 +76,8 @@ class LevenbergMarquardt(Solver):
         μ is raised before the first step until ||D v|| <= first_step ||D theta||; only with Moré's scaling.
     unit : array (P,), optional
         A typical size of each parameter: D = 1 / unit instead of `scaling`.
+    box : Box, optional
+        Bounds, as `least_squares` makes them; they need the space of parameters.
     polish : int
         Undamped steps by QR at most, once `ftol` or `xtol` holds; 0 for none.
     ftol, xtol : float
@@ -167,7 +170,7 @@ class LevenbergMarquardt(Solver):
                 memory = self._less_damping(memory, rho)
                 memory = memory._replace(last=attempt.size)
                 if done and self.polish:
-                    new = settle(at, new, trial, root_of, self.max_memory)
+                    new = settle(at, new, trial, root_of, self.max_memory, self.box)
                 if done or near is None:
                     return Move(new, memory, done)
                 point, memory, stop = self._finish(new, memory, near, trial)
@@ -200,7 +203,11 @@ class LevenbergMarquardt(Solver):
             seen[0] = xp.maximum(old, curvature) if fits else curvature
             return xp.where(seen[0] > 0.0, seen[0], xp.ones_like(seen[0]))
 
-        return damped_system(at.backend, A, self.space, scale, self.max_memory, self.cg_tol), seen[0]
+        if self.box is not None:
+            system: Damped = BoxedSpace(at.backend, A, scale, self.max_memory, self.box, at.theta)
+        else:
+            system = damped_system(at.backend, A, self.space, scale, self.max_memory, self.cg_tol)
+        return system, seen[0]
 
     def _gentle(self, system: Damped, at: Point, memory: LMMemory) -> LMMemory:
         """Damping with which the first step is not far longer than the parameters themselves."""
@@ -219,7 +226,7 @@ class LevenbergMarquardt(Solver):
             return None
         v = system.step()
         size, norm, slope = read(at.backend, system.weighted(v), system.weighted(at.theta), xp.sum(A.gradient * v))
-        predicted = 0.5 * (memory.mu * size - slope)
+        predicted = system.promise(v, size, slope, memory.mu)
         if not math.isfinite(predicted):
             return None
         step, short = v, True
@@ -228,7 +235,7 @@ class LevenbergMarquardt(Solver):
             (bent,) = read(at.backend, system.weighted(a))
             short = math.isfinite(bent) and 4.0 * bent <= self.bend**2 * size
             step = v + 0.5 * a if short else v
-        point = trial(at.theta + step)
+        point = trial(at.theta + step if self.box is None else self.box.project(at.theta + step))
         return Attempt(point, size, norm, predicted, short) if math.isfinite(point.value) else None
 
     def _less_damping(self, memory: LMMemory, rho: float) -> LMMemory:
@@ -268,7 +275,7 @@ class LevenbergMarquardt(Solver):
         if not self.polish or (near == "precision" and not (self.ftol or self.xtol)):
             return point, memory, near
         doubtful = point.value < memory.doubted * (1.0 - 1e-6)
-        better = polish(point, trial, root_of, self.polish, self.max_memory, doubtful)
+        better = polish(point, trial, root_of, self.polish, self.max_memory, doubtful, self.box)
         if better is None:
             return point, memory._replace(mu=max(memory.mu * 1e-3, 1e-12), nu=2.0, doubted=point.value), None
         return better, memory, near

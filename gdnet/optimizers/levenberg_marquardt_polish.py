@@ -20,10 +20,12 @@ MEMORY = 5
 class Undamped:
     """A at one point with unit columns, by QR: A = Q R diag(s)."""
 
-    def __init__(self, point: Point, A: Any, max_memory: int) -> None:
+    def __init__(self, point: Point, A: Any, max_memory: int, index: np.ndarray | None = None) -> None:
         backend = point.backend
         xp = backend.xp
         matrix = A.dense(max_memory)
+        if index is not None:  # the parameters that no bound holds
+            matrix = xp.take(matrix, backend.asarray(index), axis=1)
         size = xp.sqrt(xp.sum(matrix * matrix, axis=0))
         self.scale = xp.where(size > 0.0, size, xp.ones_like(size))
         Q, R = xp.linalg.qr(matrix / self.scale)
@@ -54,6 +56,7 @@ def polish(
     steps: int,
     max_memory: int,
     doubtful: bool = False,
+    box: Any = None,
 ) -> Point | None:
     """The best point found, or None if `doubtful` and the undamped model promises far more than a minimum would.
 
@@ -64,11 +67,12 @@ def polish(
     """
     _refine(start)
     A = root_of(start)
-    if not polishable(A, max_memory):
+    index = _free(start, A, box)
+    if not polishable(A, max_memory) or (index is not None and index.size == 0):
         return start
     backend = start.backend
     eps = float(backend.xp.finfo(A.dtype).eps)
-    at, model = start, Undamped(start, A, max_memory)
+    at, model = start, Undamped(start, A, max_memory, index)
     if doubtful and model.promise > DOUBT:
         return None
     best, measure, last, stale = start, model.measure, math.inf, 0
@@ -76,10 +80,11 @@ def polish(
     for _ in range(steps):
         if not model.regular or at.value == 0.0:
             break
-        theta, step = backend.to_numpy(at.theta), backend.to_numpy(model.step())
+        whole, step = backend.to_numpy(at.theta), backend.to_numpy(model.step())
+        theta = whole if index is None else whole[index]
         mixed = _anderson(theta, step, past, backend.to_numpy(model.scale))
         past = [(theta, step), *past][:MEMORY]
-        new = trial(at.theta + backend.asarray(mixed, str(theta.dtype)))
+        new = trial(_moved(at, mixed, index, box))
         if not new.value <= at.value * (1.0 + 1e-3):
             break
         size = float(np.max(np.abs(mixed) / np.where(theta != 0.0, np.abs(theta), 1.0)))
@@ -93,7 +98,7 @@ def polish(
             break
         _refine(new)
         at, last = new, size
-        model = Undamped(at, root_of(at), max_memory)
+        model = Undamped(at, root_of(at), max_memory, index)
         if model.measure < measure:
             stale = 0 if model.measure < 0.7 * measure else stale + 1
             best, measure = at, model.measure
@@ -105,20 +110,47 @@ def polish(
 
 
 def settle(
-    old: Point, new: Point, trial: Callable[[Array], Point], root_of: Callable[[Point], Any], max_memory: int
+    old: Point,
+    new: Point,
+    trial: Callable[[Array], Point],
+    root_of: Callable[[Point], Any],
+    max_memory: int,
+    box: Any = None,
 ) -> Point:
     """Where residuals vanish: undamped steps with the matrix of the point before, which cost no derivatives."""
     A = root_of(old)
-    if not polishable(A, max_memory):
+    index = _free(old, A, box)
+    if not polishable(A, max_memory) or (index is not None and index.size == 0):
         return new
-    model = Undamped(old, A, max_memory)
+    model = Undamped(old, A, max_memory, index)
     for _ in range(CHORDS if model.regular else 0):
-        better = trial(new.theta + model.step(new.evaluation.residual))
+        step = old.backend.to_numpy(model.step(_residual(new, root_of)))
+        better = trial(_moved(new, step, index, box))
         if not better.value < new.value:
             break
         new = better
     _adopt(new, old)
     return new
+
+
+def _residual(point: Point, root_of: Callable[[Point], Any]) -> Array:
+    """The residual in the order of the matrix's rows, without asking for derivatives where that is possible."""
+    found = getattr(point.evaluation, "root_residual", None)
+    return root_of(point).residual if found is None else found
+
+
+def _free(point: Point, A: Any, box: Any) -> np.ndarray | None:
+    """Indices of the parameters that no bound holds; None where there are no bounds."""
+    return None if box is None else np.nonzero(point.backend.to_numpy(box.free(point.theta, A.gradient)))[0]
+
+
+def _moved(point: Point, step: np.ndarray, index: np.ndarray | None, box: Any) -> Array:
+    if index is not None:
+        whole = np.zeros(point.theta.shape[0], dtype=step.dtype)
+        whole[index] = step
+        step = whole
+    theta = point.theta + point.backend.asarray(step, step.dtype.name)
+    return theta if box is None else box.project(theta)
 
 
 def polishable(A: Any, max_memory: int) -> bool:

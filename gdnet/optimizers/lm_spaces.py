@@ -74,6 +74,10 @@ class Damped:
         """-(AᵀA + μD²)⁻¹ Aᵀ u."""
         raise NotImplementedError
 
+    def promise(self, v: Array, size: float, slope: float, mu: float) -> float:
+        """What the model says that v gains, -(gᵀv + ½ vᵀAᵀA v), from ||D v||² and gᵀv where v solves the system."""
+        return 0.5 * (mu * size - slope)
+
     def weighted(self, v: Array) -> Array:
         """||D v||², on the device."""
         return self.xp.sum(self.scale * v * v)
