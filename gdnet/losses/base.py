@@ -142,11 +142,11 @@ def forbid(bad: np.ndarray, t: np.ndarray, loss: Loss, wanted: str, remedy: str)
 
 
 def shares(xp: Any, y: Array, weight: Array | None) -> Array | float:
-    """wₙ / Σ w with axes to broadcast against y, or 1 / N."""
+    """wₙ / Σ w with axes to broadcast against y, or 1 / N. A batch whose weights are all 0 has shares of 0."""
     if weight is None:
         return 1.0 / y.shape[0]
     weight = xp.astype(weight, y.dtype)
-    return xp.reshape(weight / xp.sum(weight), (y.shape[0], *([1] * (y.ndim - 1))))
+    return xp.reshape(weight / xp.maximum(xp.sum(weight), 1e-30), (y.shape[0], *([1] * (y.ndim - 1))))
 
 
 class ElementwiseLoss(Loss):

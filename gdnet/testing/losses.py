@@ -8,9 +8,12 @@ import numpy as np
 from gdnet.backend import Backend, get_backend
 from gdnet.errors import ArrayError
 from gdnet.losses import Loss
+from gdnet.testing.report import Report
 
-RTOL = 1e-6
+TOLERANCE = 1e-6
 """What central differences in float64 reach with ease, and a thousandth of the error of a rule that is 0.1 % wrong."""
+STEP = 6e-6
+"""Near the cube root of float64's eps: the differences err by STEP² and eps / STEP."""
 
 
 def check_loss(
@@ -22,7 +25,8 @@ def check_loss(
     prediction: Any = None,
     n: int = 5,
     seed: int = 0,
-) -> dict[str, float]:
+    tolerance: float = TOLERANCE,
+) -> Report:
     """Check a loss's value, gradient, Hessian, root and residual against each other and against differences.
 
     Parameters
@@ -38,20 +42,22 @@ def check_loss(
         (n, *out_shape); standard normal numbers by default. Keep away from kinks, where differences mean nothing.
     n, seed : int
         How many examples and which random numbers.
+    tolerance : float
+        The largest error allowed, relative to the largest entry of what is compared.
 
     Returns
     -------
-    dict of str to float
-        The largest error of each check, relative to the largest entry.
+    Report
+        Truthy; prints the worst entry of each comparison.
 
     Raises
     ------
-    AssertionError
-        Naming the rule and the entry that is wrong.
+    CheckFailed
+        An `AssertionError` that names the comparison and the entry that is wrong.
 
     >>> from gdnet.losses import Huber
-    >>> sorted(check_loss(Huber(), (3,)))
-    ['gradient', 'hessian', 'root', 'symmetry', 'target unharmed', 'weights']
+    >>> list(check_loss(Huber(), (3,)).findings)
+    ['gradient', 'hessian', 'symmetry', 'root', 'weights', 'target unharmed']
     """
     backend = get_backend("cpu") if backend is None else backend
     rng = np.random.default_rng(seed)
@@ -59,8 +65,8 @@ def check_loss(
     y = rng.standard_normal((n, *out_shape)) if prediction is None else np.array(prediction, dtype=np.float64)
     t = rng.standard_normal(y.shape) if target is None else np.array(target)
     w = rng.uniform(0.5, 2.0, n)
-    errors: dict[str, float] = {}
-    check = _Checker(loss, errors)
+    report = Report(repr(loss), tolerance)
+    check = report.compare
 
     def put(host: Any) -> Any:
         array = backend.asarray(np.asarray(host))
@@ -101,35 +107,11 @@ def check_loss(
         check("weights", get(batch.value), np.asarray(total))
         check("weights", get(batch.gradient), parts)
     check("target unharmed", np.asarray(get(target_array), np.float64), np.asarray(t, np.float64))
-    return errors
+    return report.checked()
 
 
-class _Checker:
-    """Compares, keeps the largest relative error by name, and fails with the entry that is wrong."""
-
-    def __init__(self, loss: Loss, errors: dict[str, float]) -> None:
-        self.loss, self.errors = loss, errors
-
-    def __call__(self, name: str, claimed: np.ndarray, expected: np.ndarray) -> None:
-        claimed, expected = np.asarray(claimed), np.asarray(expected)
-        what = f"{self.loss!r}: {name}"
-        if claimed.shape != expected.shape:
-            raise AssertionError(f"{what} has shape {claimed.shape}, expected {expected.shape}")
-        if not np.all(np.isfinite(claimed)):
-            raise AssertionError(f"{what} is not finite")
-        scale = max(float(np.max(np.abs(expected))), 1e-3)
-        error = np.abs(claimed - expected) / scale
-        worst = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
-        self.errors[name] = max(self.errors.get(name, 0.0), float(error[worst]))
-        if error[worst] > RTOL:
-            raise AssertionError(
-                f"{what} is {claimed[worst]:.10g} at entry {worst}, expected {expected[worst]:.10g} "
-                f"(relative error {error[worst]:.1e}, allowed {RTOL:.0e})"
-            )
-
-
-def _differences(f: Callable[[np.ndarray], np.ndarray], y: np.ndarray, h: float = 6e-6) -> np.ndarray:
-    """(f(y + h eᵢ) - f(y - h eᵢ)) / 2h for every entry i of y, stacked on axis 0; h is near the cube root of eps."""
+def _differences(f: Callable[[np.ndarray], np.ndarray], y: np.ndarray, h: float = STEP) -> np.ndarray:
+    """(f(y + h eᵢ) - f(y - h eᵢ)) / 2h for every entry i of y, stacked on axis 0."""
     rows = []
     for i in np.ndindex(y.shape):
         step = np.zeros_like(y)

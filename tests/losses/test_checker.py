@@ -7,7 +7,16 @@ from gdnet.losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from gdnet.losses.base import ElementwiseLossAt
 from gdnet.losses.cross_entropy import CrossEntropyAt
 from gdnet.losses.elementwise import SquaredErrorAt
+from gdnet.testing import CheckFailed
 from gdnet.testing.losses import check_loss
+
+
+def wrong_parts(loss, out_shape, target=None):
+    """The comparisons that fail."""
+    with pytest.raises(CheckFailed, match="entry") as caught:
+        check_loss(loss, out_shape, target)
+    report = caught.value.report
+    return {name for name, found in report.findings.items() if found.error > report.tolerance}
 
 
 class Wrong(BinaryCrossEntropy):
@@ -19,13 +28,14 @@ class Wrong(BinaryCrossEntropy):
         setattr(self, row, lambda xp, y, t: factor * rule(xp, y, t))
 
 
-@pytest.mark.parametrize("row", ["l", "dl", "d2l"])
+@pytest.mark.parametrize(("row", "parts"), [
+    ("l", {"gradient"}), ("dl", {"gradient", "hessian"}), ("d2l", {"hessian"}),
+])  # fmt: skip
 @pytest.mark.parametrize("factor", [1.001, 0.999])
-def test_wrong_row_fails(row, factor):
+def test_wrong_row_fails(row, parts, factor):
     target = np.asarray([[0.0, 1.0], [1.0, 0.0]])
     check_loss(Wrong(row, 1.0), (2,), target)
-    with pytest.raises(AssertionError, match="entry"):
-        check_loss(Wrong(row, factor), (2,), target)
+    assert wrong_parts(Wrong(row, factor), (2,), target) == parts
 
 
 class OffAt:
@@ -56,8 +66,7 @@ def test_wrong_part_fails(base, name):
         wrong = off(base, **{name: lambda value: 1.001 * value})
     target = None if base is SquaredError else np.asarray([0, 2, 1])
     check_loss(base(), (3,), target)
-    with pytest.raises(AssertionError, match=name if name != "value" else "gradient|residual"):
-        check_loss(wrong, (3,), target)
+    assert (name if name != "value" else "gradient") in wrong_parts(wrong, (3,), target)
 
 
 def test_asymmetric_hessian_fails():
@@ -74,8 +83,7 @@ def test_asymmetric_hessian_fails():
         def at(self, backend, y, t, weight):
             return Skewed(self, backend, y, t, weight)
 
-    with pytest.raises(AssertionError, match="hessian"):
-        check_loss(Off(), (3,), np.asarray([0, 2, 1]))
+    assert wrong_parts(Off(), (3,), np.asarray([0, 2, 1])) >= {"hessian", "symmetry"}
 
 
 @pytest.mark.parametrize("base", [ElementwiseLossAt, SquaredErrorAt])
@@ -84,18 +92,19 @@ def test_wrong_weights_fail(base):
         def at(self, backend, y, t, weight):
             return base(self, backend, y, t, None)
 
-    with pytest.raises(AssertionError, match="weights"):
-        check_loss(Unweighted(), (3,))
+    assert wrong_parts(Unweighted(), (3,)) == {"weights"}
 
 
-def test_report_and_refusals():
+def test_report():
     report = check_loss(SquaredError(), (2,))
-    assert max(report.values()) < 1e-8
-    assert "residual" in report
+    assert report
+    assert report.worst.error < 1e-8
+    assert "residual" in report.findings
 
+
+def test_nan_fails():
     class NotFinite(SquaredError):
         def dl(self, xp, y, t):
-            return y / 0.0 if not np.isscalar(y) else y
+            return y * float("nan")
 
-    with np.errstate(divide="ignore"), pytest.raises(AssertionError, match="finite"):
-        check_loss(NotFinite(), (2,))
+    assert "gradient" in wrong_parts(NotFinite(), (2,))

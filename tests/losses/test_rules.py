@@ -56,6 +56,16 @@ def test_weight_counts_as_repetition(case):
     np.testing.assert_allclose(weighted.gradient[1], repeated.gradient[1] + repeated.gradient[2], rtol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batch_without_weight_is_still(bk, dtype):
+    """A mini-batch may consist of examples of weight 0: it must not turn the parameters into NaN."""
+    at = gdnet.losses.SquaredError()(
+        bk.put(np.ones((2, 1)), dtype), bk.put(np.zeros((2, 1)), dtype), bk.put(np.zeros(2))
+    )
+    assert float(bk.get(at.value)) == 0.0
+    assert bk.get(at.gradient).tolist() == [[0.0], [0.0]]
+
+
 @cases
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_predictions_stay_finite(bk, case, dtype):

@@ -142,6 +142,14 @@ def test_a_masked_parameter_moves_as_without_penalty(case):
     assert np.any(bound[-1, ~biases] != free[-1, ~biases])
 
 
+def test_the_mask_is_made_once():
+    rule = Adam(weight_decay=0.1, decay_on="W").bind(LAYOUT)
+    run(HOST, rule)
+    (kept,) = rule._kept.values()
+    run(HOST, rule)
+    assert list(map(id, rule._kept.values())) == [id(kept)]
+
+
 def test_names_need_a_layout():
     rule = Adam(weight_decay=0.1, decay_on="W")
     state = rule.init(START)
