@@ -97,14 +97,14 @@ def numerical_curve(call: Call, dparams: Params, dx: Array | None, gy: Array) ->
         gy = xp.broadcast_to(gy, (*lead, *gy.shape[gy.ndim - y_ndim :]))
 
     def slope(index: tuple[int, ...]) -> Pull:
-        point = {name: move[index] if index else move for name, move in moves.items()}
+        point = {name: move[(*index, ...)] if index else move for name, move in moves.items()}
         size, length = _largest(xp, [values[name] for name in point], 1.0), _largest(xp, [*point.values()], 0.0)
         h = float(xp.finfo(gy.dtype).eps) ** (1 / 3) * size / xp.where(length > 0, length, xp.ones_like(length))
 
         def vjp(step: Array) -> Pull:
             moved = values | {name: values[name] + step * move for name, move in point.items()}
             x = moved.pop("")
-            return call.layer.forward(moved, x, call.context)[1].vjp(gy[index] if index else gy)
+            return call.layer.forward(moved, x, call.context)[1].vjp(gy[(*index, ...)] if index else gy)
 
         (p, x), (q, z) = vjp(h), vjp(-h)
         return {name: (p[name] - q[name]) / (2.0 * h) for name in p}, None if x is None else (x - z) / (2.0 * h)

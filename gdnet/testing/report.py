@@ -43,7 +43,8 @@ class Report:
             return self._note(Finding(name, np.inf, f"has shape {claimed.shape}, expected {expected.shape}"))
         if claimed.size == 0:
             return self._note(Finding(name, 0.0, "empty"))
-        error = np.abs(claimed - expected) / max(float(np.max(np.abs(expected))), at_least)
+        with np.errstate(invalid="ignore"):  # what is not finite is wrong, as found below
+            error = np.abs(claimed - expected) / max(float(np.max(np.abs(expected))), at_least)
         error = np.where(np.isnan(error), np.inf, error)
         worst = tuple(int(k) for k in np.unravel_index(np.argmax(error), error.shape))
         text = f"entry {worst} is {claimed[worst]:.10g}, expected {expected[worst]:.10g}"
