@@ -53,7 +53,7 @@ class InteriorPointState(NamedTuple):
 
 
 class InteriorPointInfo(NamedTuple):
-    """What a step tells. `value` is the objective before the step; the three residuals are unscaled, before the step."""
+    """What a step tells: the objective and the three unscaled residuals before the step, and more."""
 
     value: float
     new_value: float
@@ -179,7 +179,7 @@ class InteriorPoint(Optimizer):
         """The problem and the iteration's state: new at the first step, the cached ones, or rebuilt from numbers."""
         if isinstance(state.at, SlackProblem) and state.at.source is objective:
             return state.at, unpack(state), state.scales
-        problem, x = self._problem(objective, backend, theta)
+        problem = self._problem(objective, backend, theta)
         if state.scales.size:
             problem.f_scale, problem.c_scale = float(state.scales[0]), state.scales[1:]
             return problem, unpack(state), state.scales
@@ -187,7 +187,7 @@ class InteriorPoint(Optimizer):
         inner = begin(problem, w, options)
         return problem, inner, np.concatenate([[problem.f_scale], problem.c_scale])
 
-    def _problem(self, objective: Any, backend: Backend, theta: Array) -> tuple[SlackProblem, np.ndarray]:
+    def _problem(self, objective: Any, backend: Backend, theta: Array) -> SlackProblem:
         layout = self.layout if self.layout is not None else getattr(objective, "layout", None)
         n = int(theta.shape[0])
         lower = bound_vector(self.lower, n, -np.inf, layout, "lower")
@@ -206,7 +206,7 @@ class InteriorPoint(Optimizer):
         )  # fmt: skip
         problem = SlackProblem(functions, inside, lower, upper)
         problem.eps, problem.source = float(np.finfo(dtype).eps), objective
-        return problem, inside
+        return problem
 
     def _theta(self, problem: SlackProblem, s: State, backend: Backend, theta: Array) -> Array:
         dtype = "float64" if "64" in str(theta.dtype) else "float32"

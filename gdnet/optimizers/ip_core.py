@@ -132,7 +132,7 @@ def lower_mu(problem: Form, s: State, options: Options, mu_min: float, force: bo
 
 
 def raise_mu(problem: Form, s: State) -> State:
-    """Leave a boundary along which the iteration crawls: with a larger μ the barrier pushes it off. A few times only."""
+    """Leave a boundary along which the iteration crawls: a larger μ pushes it off. A few times only."""
     raised, row = divmod(s.blocked, 100)
     if row < PATIENCE or raised >= MAX_RAISES:
         return s
@@ -198,8 +198,9 @@ def iterate(problem: Form, s: State) -> Outcome:
     zl = np.clip(s.zl + az * dzl, mu / (KAPPA_SIGMA * nl), KAPPA_SIGMA * mu / nl)
     zu = np.clip(s.zu + az * dzu, mu / (KAPPA_SIGMA * nu), KAPPA_SIGMA * mu / nu)
     raised, row = divmod(s.blocked, 100)
+    row = row + 1 if found.alpha < BLOCKED else 0
     new = s._replace(
-        blocked=100 * raised + (row + 1 if found.alpha < BLOCKED else 0), w=w, y=s.y + found.alpha * found.dy, zl=zl, zu=zu, filter=found.filter, tiny=tiny, least_dw=0.0,
-        iteration=s.iteration + 1,
+        w=w, y=s.y + found.alpha * found.dy, zl=zl, zu=zu, filter=found.filter, tiny=tiny, least_dw=0.0,
+        blocked=100 * raised + row, iteration=s.iteration + 1,
     )  # fmt: skip
     return Outcome(new, "tiny" if tiny else "step", found.alpha)

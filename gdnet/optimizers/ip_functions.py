@@ -1,4 +1,4 @@
-"""The user's functions at the edge: arrays of any library in, checked float64 host arrays out, missing derivatives found.
+"""The user's functions at the edge: any library's arrays in, checked float64 host arrays out, derivatives found.
 
 The constraints' linear algebra is small and dense and runs on the host; the functions themselves run where x0 lives.
 """
@@ -56,7 +56,7 @@ def as_constraints(given: Any, name: str) -> list[Any]:
 def difference(
     f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, lower: np.ndarray, upper: np.ndarray, step: float
 ) -> np.ndarray:
-    """The Jacobian (m, n) of f by central differences that stay within the bounds; one-sided, of second order, near one."""
+    """The Jacobian (m, n) of f by central differences within the bounds; one-sided, of second order, near one."""
     columns, base = [], None
     for i in range(x.size):
         h = step * max(1.0, abs(x[i]))

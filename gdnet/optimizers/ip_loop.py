@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
 
 def acceptable(r: Residuals, tol: float) -> bool:
-    """The level at which a point that cannot be improved still counts: 100 tol, complementarity and violation 10 tol."""
+    """Whether a point that cannot be improved still counts: 100 tol; complementarity and violation 10 tol."""
     return bool(
         r.violation <= 10 * tol
         and r.stationarity <= 100 * tol * r.scales[0]
@@ -71,7 +71,7 @@ def advance(problem: SlackProblem, s: State, options: Options) -> tuple[State, R
     if out.kind == "tiny":
         if new.tiny >= 2:
             if new.mu <= mu_min:
-                return new, judged(problem.residuals(new.w, new.y, new.zl, new.zu), "precision", options)
+                return new, no_progress(problem, new, options)
             new = lower_mu(problem, new, options, mu_min, force=True)
         return new, Report(found, None, out.alpha)
     return recover(problem, new, options, found, mu_min)
@@ -94,7 +94,22 @@ def recover(problem: SlackProblem, s: State, options: Options, found: Residuals,
         return s._replace(least_dw=forced, filter=s.filter.emptied()), Report(found, None, 0.0)
     if s.mu > mu_min:
         return lower_mu(problem, s._replace(least_dw=0.0), options, mu_min, force=True), Report(found, None, 0.0)
-    return s, judged(found, "precision", options)
+    return s, no_progress(problem, s, options)
+
+
+def no_progress(problem: SlackProblem, s: State, options: Options) -> Report:
+    """The end where no step helps any more: solved well enough, stuck at a violation, or simply stuck."""
+    found = problem.residuals(s.w, s.y, s.zl, s.zu)
+    if found.violation > 10 * options.tol and stationary_violation(problem, s.w):
+        return Report(found, "infeasible", 0.0)
+    return judged(found, "precision", options)
+
+
+def stationary_violation(problem: SlackProblem, w: np.ndarray) -> bool:
+    """Whether ||c||² cannot be lowered to first order within the bounds."""
+    p = problem.at(w)
+    step = w - np.clip(w - p.pull(p.c), problem.lower, problem.upper)
+    return bool(np.max(np.abs(step), initial=0.0) <= 1e-6 * float(np.max(np.abs(p.c), initial=0.0)))
 
 
 def judged(found: Residuals, stop: str, options: Options) -> Report:

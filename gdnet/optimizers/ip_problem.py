@@ -134,6 +134,10 @@ class Form:
     def barrier_changed(self, mu: float) -> None:
         """Told when μ changes."""
 
+    def hessian(self, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The Hessian of the Lagrangian: the block of x, and the diagonal of v."""
+        raise NotImplementedError
+
 
 class SlackProblem(Form):
     """The user's problem over its free variables, with slacks and scaling."""

@@ -170,8 +170,10 @@ class Problem:
         return max(found)
 
     def error(self, x):
-        """|f - f*| / max(1, |f*|)."""
-        return abs(float(self.f(x)[0][0]) - self.best) / max(1.0, abs(self.best))
+        """|f - f*| / max(1, |f*|), for the nearest of the known minima."""
+        f = float(self.f(x)[0][0])
+        minima = [self.best, *self.entry["solution"].get("local", [])]
+        return min(abs(f - best) / max(1.0, abs(best)) for best in minima)
 
 
 def shared_problems():
