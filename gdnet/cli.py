@@ -89,7 +89,7 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    train, test, loss, outputs = _load(options)
+    train, test, loss, outputs, scale = _load(options)
     out = Path(options.out)
     model = gd.Model(
         _network(options, outputs), loss=loss, device=options.device, backend=options.backend, dtype=options.dtype,
@@ -102,11 +102,13 @@ def run_train(options: argparse.Namespace) -> int:
     print(f"{model.net}\n{model.layout.size} parameters, {len(train[0])} examples, {model.backend.name}")
     checkpoint = out / "checkpoint.safetensors"
     history = model.fit(
-        *train, optimizer=optimizer, epochs=options.epochs, batch_size=min(options.batch_size, len(train[0])),
-        validation_data=test, verbose=0 if options.quiet else 1,
+        *_scaled(scale, train), optimizer=optimizer, epochs=options.epochs,
+        batch_size=min(options.batch_size, len(train[0])), validation_data=_scaled(scale, test), verbose=0 if options.quiet else 1,
         callbacks=[gd.CSVLog(out / "history.csv"), gd.Checkpoint(checkpoint, every=(1, "epoch"))],
         resume=checkpoint if options.resume else None,
     )  # fmt: skip
+    if scale is not None:
+        model.theta = _with_scale(model, scale)
     model.save(out / "model.safetensors")
     scores = model.evaluate(*test)
     print("  ".join(f"test {name} {value:.4f}" for name, value in scores.items()) + f"  ({history.stop_reason})")
@@ -115,25 +117,41 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(options: argparse.Namespace) -> tuple[tuple[Any, Any], tuple[Any, Any], Any, int]:
-    """Training and test data, the loss that fits them, and the number of outputs."""
+def _load(options: argparse.Namespace) -> tuple[tuple[Any, Any], tuple[Any, Any], Any, int, Any]:
+    """Training and test data, the loss that fits them, the number of outputs, and how to standardise the features."""
     from gdnet import data
 
     if options.data in ("digits", "mnist"):
         train, test = data.load_digits() if options.data == "digits" else data.load_mnist(options.folder)
-        return train, test, gd.CrossEntropy(), 10
+        return train, test, gd.CrossEntropy(), 10, None  # pixels are on one scale already
     path = Path(options.data)
     if path.suffix not in (".csv", ".npz"):
         raise OptionError(f'data must be "digits", "mnist", or a .csv or .npz file, got {options.data!r}')
-    x, t = data.read_csv(path, target=options.target) if path.suffix == ".csv" else data.read_npz(path)
+    column = -1 if options.target is None else int(options.target) if options.target.isdigit() else options.target
+    x, t = data.read_csv(path, target=column) if path.suffix == ".csv" else data.read_npz(path)
+    x = x.astype(options.dtype)
     labels = np.issubdtype(t.dtype, np.integer) and t.ndim == 1
     t = t if labels or t.ndim > 1 else t[:, None]
     train_x, test_x, train_t, test_t = data.train_test_split(
         x, t, test_size=0.2, seed=options.seed, stratify=t if labels else None
     )
-    scale = data.Standardizer.fit(train_x)
-    train, test = (scale.transform(train_x), train_t), (scale.transform(test_x), test_t)
-    return train, test, gd.CrossEntropy() if labels else gd.SquaredError(), int(t.max()) + 1 if labels else t.shape[1]
+    loss, outputs = (gd.CrossEntropy(), int(t.max()) + 1) if labels else (gd.SquaredError(), t.shape[1])
+    return (train_x, train_t), (test_x, test_t), loss, outputs, data.Standardizer().fit(train_x)
+
+
+def _scaled(scale: Any, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    return pair if scale is None else (scale.transform(pair[0]), pair[1])
+
+
+def _with_scale(model: Any, scale: Any) -> Any:
+    """Parameters with the standardising folded into the first layer, so that the saved model takes raw features.
+
+    ((x - mean) / std) W + b = x (W / std) + (b - (mean / std) W)
+    """
+    windows = model.layout.split(np.asarray(model.backend.to_numpy(model.theta), dtype=np.float64))
+    W, b = windows["0.W"], windows["0.b"]
+    folded = {**windows, "0.W": W / scale.std[:, None], "0.b": b - (scale.mean / scale.std) @ W}
+    return model.backend.asarray(model.layout.join_host(folded), model.dtype)
 
 
 def _network(options: argparse.Namespace, outputs: int) -> Any:

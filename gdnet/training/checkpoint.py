@@ -165,7 +165,7 @@ def unpack(packed: dict[str, Any], like: Any, tensors: dict[str, np.ndarray], ba
         return host if backend is None else backend.asarray(host)
     if "named" in packed:
         cls = type(like)
-        if cls.__name__ != packed["named"] or list(packed["parts"]) != list(getattr(cls, "_fields", ())):
+        if cls.__name__ != packed["named"] or set(packed["parts"]) != set(getattr(cls, "_fields", ())):
             raise FileError(f"the optimizer's state is a {packed['named']} in the file and a {cls.__name__} here")
         return cls(**{k: unpack(item, getattr(like, k), tensors, backend) for k, item in packed["parts"].items()})
     if "dict" in packed:
