@@ -103,7 +103,8 @@ def run_train(options: argparse.Namespace) -> int:
     checkpoint = out / "checkpoint.safetensors"
     history = model.fit(
         *_scaled(scale, train), optimizer=optimizer, epochs=options.epochs,
-        batch_size=min(options.batch_size, len(train[0])), validation_data=_scaled(scale, test), verbose=0 if options.quiet else 1,
+        batch_size=min(options.batch_size, len(train[0])), validation_data=_scaled(scale, test),
+        verbose=0 if options.quiet else 1,
         callbacks=[gd.CSVLog(out / "history.csv"), gd.Checkpoint(checkpoint, every=(1, "epoch"))],
         resume=checkpoint if options.resume else None,
     )  # fmt: skip
