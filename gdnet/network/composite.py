@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +10,8 @@ from gdnet.backend import Array
 from gdnet.layers import Context, Jacobian, Layer, Params
 from gdnet.layers.jacobian import Pull, added
 
-
-class Call(NamedTuple):
-    """A layer's call inside a composite: enough to make it again."""
-
-    layer: Layer
-    params: Params
-    x: Array
-    context: Context
+Call = tuple[Layer, Params, Array, Context]
+"""A layer's call inside a composite, (layer, params, x, context): enough to make it again."""
 
 
 class CompositeJacobian(Jacobian):
@@ -81,13 +75,14 @@ def numerical_curve(call: Call, dparams: Params, dx: Array | None, gy: Array) ->
 
     The step is eps^(1/3) of the size of what moves; the result has about two thirds of the digits of the dtype.
     """
+    layer, params, x, context = call
     warnings.warn(
-        f"{call.layer!r} has no `curve`: its second derivatives come from differences of vjp, slower and less exact",
+        f"{layer!r} has no `curve`: its second derivatives come from differences of vjp, slower and less exact",
         UserWarning,
         stacklevel=2,
     )
-    xp, y_ndim = call.context.xp, 1 + len(call.layer.out_shape(tuple(call.x.shape[1:])))
-    values = {**call.params, "": call.x}  # "" is x, the one name that no parameter has
+    xp, y_ndim = context.xp, 1 + len(layer.out_shape(tuple(x.shape[1:])))
+    values = {**params, "": x}  # "" is x, the one name that no parameter has
     moves = {**dparams} if dx is None else {**dparams, "": dx}
     leads = [tuple(move.shape[: move.ndim - values[name].ndim]) for name, move in moves.items()]
     lead = np.broadcast_shapes(*leads)
@@ -104,7 +99,7 @@ def numerical_curve(call: Call, dparams: Params, dx: Array | None, gy: Array) ->
         def vjp(step: Array) -> Pull:
             moved = values | {name: values[name] + step * move for name, move in point.items()}
             x = moved.pop("")
-            return call.layer.forward(moved, x, call.context)[1].vjp(gy[(*index, ...)] if index else gy)
+            return layer.forward(moved, x, context)[1].vjp(gy[(*index, ...)] if index else gy)
 
         (p, x), (q, z) = vjp(h), vjp(-h)
         return {name: (p[name] - q[name]) / (2.0 * h) for name in p}, None if x is None else (x - z) / (2.0 * h)

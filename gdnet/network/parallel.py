@@ -53,12 +53,13 @@ class Parallel(Composite):
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
         plan = self.plan(tuple(x.shape[1:]))
-        calls, jacobians, ys = [], [], []
+        calls: list[Call] = []
+        jacobians, ys = [], []
         for i, branch in enumerate(self.layers):
             own = {name: params[full] for name, full in plan.names[i].items()}
-            call = Call(branch, own, x, context.child(i, context.need_dx))
-            y, J = branch.forward(own, x, call.context)
-            calls.append(call)
+            inner = context.child(i, context.need_dx)
+            y, J = branch.forward(own, x, inner)
+            calls.append((branch, own, x, inner))
             jacobians.append(J)
             ys.append(y)
         joined = self.combine == "concat"

@@ -29,12 +29,14 @@ class Sequential(Composite):
         plan = self.plan(tuple(x.shape[1:]))
         calls: list[Call] = []
         jacobians: list[Jacobian] = []
-        needed, first = context.need_dx, plan.first
+        needed, first, keyed = context.need_dx, plan.first, context.key is not None
+        above = context if needed else context.child(0, True)  # without keys, layers may share a context
         for i, layer in enumerate(self.layers):
-            own = {name: params[full] for name, full in plan.names[i].items()}
-            call = Call(layer, own, x, context.child(i, needed or i > first))
-            x, J = layer.forward(own, x, call.context)
-            calls.append(call)
+            names, need_dx = plan.names[i], needed or i > first
+            own = {name: params[full] for name, full in names.items()} if names else {}
+            inner = context.child(i, need_dx) if keyed else above if need_dx else context
+            calls.append((layer, own, x, inner))
+            x, J = layer.forward(own, x, inner)
             jacobians.append(J)
         return x, ChainJacobian(calls, jacobians, plan.names, context, 0 if needed else first)
 
@@ -75,7 +77,7 @@ class ChainJacobian(CompositeJacobian):
 
     def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
         for i in self._backwards:
-            dy = self.jacobians[i].vjp_into(dy, self.own(i, windows))
+            dy = self.jacobians[i].vjp_into(dy, self.own(i, windows) if self.names[i] else {})
         return dy if self.needs_dx else None
 
     def cotangents(self, gy: Array) -> list[Array]:
