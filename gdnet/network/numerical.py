@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdnet.backend import Array
+import gdnet.backend.numpy_differences  # noqa: F401  (NumPy's form of rank_one_cross_entropy)
+from gdnet.backend import Array, overridable
 from gdnet.derivatives.evaluate import MAX_MEMORY, Around
 from gdnet.derivatives.numerical import numerical_gradient
 from gdnet.derivatives.steps import difference, steps
@@ -117,9 +118,12 @@ class Perturbed:
         chain = links(o.net, "", o.layout.split(theta, self.xp), o.x, o.context)
         self.chain = [link for _, link in chain]
         self.where = {prefix + name: (k, name) for k, (prefix, link) in enumerate(chain) for name in link.params}
-        self.loss = o.loss.at(o.backend, self.chain[-1].y, o.t, o.sample_weight)
+        self.loss: Any = o.loss.at(o.backend, self.chain[-1].y, o.t, o.sample_weight)
         on_cpu = "cpu" in str(self.backend.device).lower()
         self.memory = min(max_memory, CACHE) if on_cpu else max_memory
+        total = getattr(self.loss, "total", 1.0)
+        self.total = total if isinstance(total, float) else flipped(self.xp, total)
+        self.t: Any = flipped(self.xp, self.loss.t) if hasattr(self.loss, "t") else None
         # Transposes, for columns are read as rows.
         self.xT = [flipped(self.xp, link.x) for link in self.chain]
         self.yT = [flipped(self.xp, link.y) for link in self.chain]
@@ -132,6 +136,8 @@ class Perturbed:
         size = math.prod(self.chain[k].params[own].shape)
         whole = self.columns_end(k) if type(self.chain[k].layer) is Dense else k
         widest = max(math.prod(link.y.shape) for link in self.chain[min(whole, len(self.chain) - 1) :])
+        if self.ends_in_rank_one(whole) and "rank_one_cross_entropy" in self.backend.kernels:
+            widest = 2 * self.chain[-1].x.shape[0]  # the kernel never holds the outputs of all
         fits = max(1, min(size, self.memory // (4 * self.itemsize * widest)))
         if fits == 1:
             return 1
@@ -155,7 +161,7 @@ class Perturbed:
         k, own = self.where[name]
         link = self.chain[k]
         if type(link.layer) is Dense:
-            return self.rest(*self.dense(k, own, entries, moves))
+            return self.dense(k, own, entries, moves)
         xp, value = self.xp, link.params[own]
         every = xp.arange(math.prod(value.shape), dtype=xp.int64, device=self.backend.device)
         moved = []
@@ -165,10 +171,9 @@ class Perturbed:
             moved.append(link.layer.forward(params, link.x, link.context)[0])
         return self.rest(features_first(xp, xp.stack(moved)), k + 1)
 
-    def dense(self, k: int, own: str, entries: np.ndarray, moves: Array) -> tuple[Array, int]:
-        """A dense layer's output, or that of layers after it, for moves of W[i, j] or b[j]; and the next layer."""
-        xp, link = self.xp, self.chain[k]
-        n_out = link.y.shape[1]
+    def dense(self, k: int, own: str, entries: np.ndarray, moves: Array) -> Array:
+        """`values` for W[i, j] or b[j] of dense layer k: column j of its output moves by h xᵢ or h."""
+        xp, n_out = self.xp, self.chain[k].y.shape[1]
         i, j = (self.backend.asarray(index) for index in np.divmod(entries, n_out))
         d = moves[:, None] * xp.take(self.xT[k], i, axis=0) if own == "W" else moves[:, None] + 0.0 * self.xT[k][:1, :]
         between, k = range(k + 1, self.columns_end(k)), self.columns_end(k)
@@ -176,13 +181,20 @@ class Perturbed:
             a = self.chain[m].layer.forward({}, xp.take(self.xT[m], j, axis=0) + d, self.chain[m].context)[0]
             d = a - xp.take(self.yT[m], j, axis=0)
         if k < len(self.chain) and type(self.chain[k].layer) is Dense:
-            weights = xp.take(self.chain[k].params["W"], j, axis=0)
+            w, last = xp.take(self.chain[k].params["W"], j, axis=0), self.ends_in_rank_one(k)
             k += 1
-        else:
-            weights = xp.astype(j[:, None] == xp.arange(n_out, dtype=j.dtype, device=self.backend.device), d.dtype)
-        y = xp.matrix_transpose(weights)[:, :, None] * d[None, :, :]
-        y += self.yT[k - 1][:, None, :]
-        return y, k
+        else:  # the column itself is the change: an outer product with a row of the identity
+            w, last = (
+                xp.astype(j[:, None] == xp.arange(n_out, dtype=j.dtype, device=self.backend.device), d.dtype),
+                False,
+            )
+        if last:
+            return self.mean(rank_one_cross_entropy(self.backend, self.yT[-1], w, d, self.t, self.total))
+        return self.rest(rank_one(xp, self.yT[k - 1], w, d), k)
+
+    def ends_in_rank_one(self, k: int) -> bool:
+        """Whether layer k is a last dense one under a cross-entropy."""
+        return k == len(self.chain) - 1 and type(self.chain[k].layer) is Dense and isinstance(self.loss, CrossEntropyAt)
 
     def rest(self, y: Array, k: int) -> Array:
         """The objective from perturbed inputs (features, b, n) of layer k: (b,)."""
@@ -205,19 +217,36 @@ class Perturbed:
         """The loss of each of b perturbed predictions (features, b, n): (b,)."""
         xp, at = self.xp, self.loss
         if y.ndim == 3 and isinstance(at, CrossEntropyAt):
-            t = flipped(xp, at.t)[:, None, :]
-            total = at.total if isinstance(at.total, float) else flipped(xp, at.total)
-            largest = xp.max(y, axis=0)
-            right = xp.sum(t * y, axis=0)
-            y = xp.exp(y - largest[None, ...])
-            each = total * (xp.log(xp.sum(y, axis=0)) + largest) - right
-        elif y.ndim == 3 and isinstance(at, ElementwiseLossAt) and type(at).value is ElementwiseLossAt.value:
-            each = xp.sum(at.rule.l(xp, y, flipped(xp, at.t)[:, None, :]), axis=0)
-        else:
-            o, y = self.objective, examples_first(xp, y)
-            return xp.stack([o.loss.at(o.backend, y[b, ...], o.t, o.sample_weight).value for b in range(y.shape[0])])
-        share = at.share if isinstance(at.share, float) else flipped(xp, at.share)
-        return xp.sum(share * each, axis=-1)
+            return self.mean(cross_entropies(xp, y, self.t, self.total))
+        if y.ndim == 3 and isinstance(at, ElementwiseLossAt) and type(at).value is ElementwiseLossAt.value:
+            return self.mean(xp.sum(at.rule.l(xp, y, self.t[:, None, :]), axis=0))
+        o, y = self.objective, examples_first(xp, y)
+        return xp.stack([o.loss.at(o.backend, y[b, ...], o.t, o.sample_weight).value for b in range(y.shape[0])])
+
+    def mean(self, each: Array) -> Array:
+        """(b, n) losses of examples to (b,) means, weighted as the loss weights them."""
+        share = self.loss.share
+        return self.xp.sum((share if isinstance(share, float) else flipped(self.xp, share)) * each, axis=-1)
+
+
+def rank_one(xp: Any, z: Array, w: Array, d: Array) -> Array:
+    """z + w ⊗ d for each of b: z (k, n), w (b, k), d (b, n) give (k, b, n)."""
+    y = xp.matrix_transpose(w)[:, :, None] * d[None, :, :]
+    y += z[:, None, :]
+    return y
+
+
+def cross_entropies(xp: Any, y: Array, t: Array, total: Array | float) -> Array:
+    """-Σₖ tₖ log softmax(y)ₖ for logits y (k, b, n) and targets t (k, n) that sum to `total`: (b, n)."""
+    largest = xp.max(y, axis=0)
+    right = xp.sum(t[:, None, :] * y, axis=0)
+    return total * (xp.log(xp.sum(xp.exp(y - largest[None, ...]), axis=0)) + largest) - right
+
+
+@overridable
+def rank_one_cross_entropy(xp: Any, z: Array, w: Array, d: Array, t: Array, total: Array | float) -> Array:
+    """The cross-entropies (b, n) of logits z + w ⊗ d: almost all of the work for a network with one hidden layer."""
+    return cross_entropies(xp, rank_one(xp, z, w, d), t, total)
 
 
 def flipped(xp: Any, a: Array) -> Array:

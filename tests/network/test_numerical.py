@@ -7,7 +7,7 @@ import gdnet as gd
 from gdnet.backend import Key
 from gdnet.errors import ArrayError, OptionError
 from gdnet.layers.jacobian import Jacobian
-from gdnet.network.numerical import numerical_gradient_of
+from gdnet.network.numerical import numerical_gradient_of, rank_one_cross_entropy
 
 H = 1e-4
 
@@ -171,6 +171,17 @@ def test_float32(bk):
     found = numerical_gradient_of(objective, theta)
     assert found.dtype == theta.dtype
     np.testing.assert_allclose(bk.get(found), bk.get(objective(theta).gradient), atol=1e-3)
+
+
+@pytest.mark.parametrize("b", [1, 5, 200])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_kernel_equals_the_body(host, b, weighted):
+    rng = np.random.default_rng(0)
+    z, w, d = (rng.standard_normal(shape) for shape in ((7, 90), (b, 7), (b, 90)))
+    t = rng.random((7, 90))
+    total = np.sum(t, axis=0, keepdims=True) if weighted else 1.0
+    found = rank_one_cross_entropy(host.backend, 1e3 * z, w, d, t, total)
+    np.testing.assert_allclose(found, rank_one_cross_entropy.body(host.xp, 1e3 * z, w, d, t, total), rtol=1e-12)
 
 
 def test_any_function_of_theta(host):
