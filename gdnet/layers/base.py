@@ -8,7 +8,6 @@ Letters: n examples (axis 0 of x and y), v cotangents (any axes before n), i/o f
 """
 
 import json
-import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -191,9 +190,4 @@ class Layer:
         return hash(json.dumps(self.spec(), sort_keys=True, default=repr))
 
 
-def n_features(shape: Shape) -> int:
-    """The number of features in an example of this shape."""
-    return math.prod(shape)
-
-
-__all__ = ["Context", "Jacobian", "Layer", "Params", "Shape", "n_features"]
+__all__ = ["Context", "Jacobian", "Layer", "Params", "Shape"]

@@ -49,7 +49,7 @@ class Dropout(Layer):
                 "key=gdnet.backend.Key(seed=0))"
             )
         xp, backend = context.xp, context.backend
-        u = context.key.uniform(xp, tuple(x.shape), xp.float32, backend.device)
+        u = context.key.uniform(backend, tuple(x.shape))
         mask = xp.astype(u >= self.rate, x.dtype) * (1.0 / (1.0 - self.rate))
         return x * mask, DiagonalJacobian(mask)
 

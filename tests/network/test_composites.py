@@ -142,11 +142,17 @@ def test_nobody_asks_for_the_derivative_by_data():
     assert Asked.count == 0
 
 
-@pytest.mark.parametrize("middle", [Cube(), Bare(4), gd.Sequential(Bare(4), Cube())], ids=["cube", "bare", "nested"])
-@pytest.mark.parametrize("around", [gd.Sequential, gd.Residual, gd.Parallel])
-def test_layers_without_curve(bk, middle, around):
-    """Central differences of the exact vjp, said once; right to two thirds of the digits, for all axes."""
-    layer = around(gd.Tanh(), middle) if around is gd.Parallel else around(gd.Tanh(), middle, gd.Sigmoid())
+@pytest.mark.parametrize(
+    "layer",
+    [
+        gd.Sequential(gd.Tanh(), Cube(), gd.Sigmoid()),
+        gd.Residual(gd.Tanh(), gd.Sequential(Bare(4), Cube()), gd.Sigmoid()),
+        gd.Parallel(gd.Tanh(), gd.Sequential(Cube(), Bare(4))),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_without_curve(bk, layer):
+    """Central differences of the exact vjp, said by a warning; exact to two thirds of the digits, for all axes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert check_layer(layer, (4,), backend=bk.backend)
