@@ -49,27 +49,27 @@ def _rows(dtype: str) -> Any:
     return module.get_function(name)
 
 
-def softmax_cross_entropy(backend: Backend, z: Array, t: Array) -> tuple[Array, Array, Array]:
-    """(softmax, its cross-entropy's gradient by z, cross-entropy) of each row, one warp a row."""
-    z, t = cp.ascontiguousarray(z), cp.ascontiguousarray(t, dtype=z.dtype)
-    rows, columns = z.shape
-    p, dz, entropy = cp.empty_like(z), cp.empty_like(z), cp.empty(rows, z.dtype)
+def softmax_cross_entropy(backend: Backend, z: Array, t: Array, total: Any) -> tuple[Array, Array, Array]:
+    """One warp a row; the sum of the targets is formed on the way."""
+    z, t = cp.ascontiguousarray(z), cp.ascontiguousarray(t)
+    columns = z.shape[-1]
+    rows = z.size // columns
+    p, dz, entropy = cp.empty_like(z), cp.empty_like(z), cp.empty((*z.shape[:-1], 1), z.dtype)
     blocks = -(-rows // WARPS_PER_BLOCK)
     sizes = (cp.int32(rows), cp.int32(columns))
     _rows(str(z.dtype))((blocks,), (32 * WARPS_PER_BLOCK,), (z, t, p, dz, entropy, *sizes))
     return p, dz, entropy
 
 
-def uniform(backend: Backend, n: int, key: tuple[int, int], step: Array | int) -> Array:
-    """n float32 numbers on [0, 1), the bits of `gdnet.backend.random`."""
+def uniform_numbers(backend: Backend, n: int, words: tuple[int, int], step: Array | int, device: Any) -> Array:
     u = cp.empty(n, cp.float32)
-    words = [cp.uint32(word & 0xFFFFFFFF) for word in key]
-    return elementwise("uniform")(step, *words, cp.int32((n + 1) // 2), u)
+    keys = [cp.uint32(word & 0xFFFFFFFF) for word in words]
+    return elementwise("uniform")(step, *keys, cp.int32((n + 1) // 2), u)
 
 
 KERNELS: dict[str, Callable] = {
     **{name: _activation(name) for name in ACTIVATIONS},
     **{name: _update(name) for name in UPDATES},
     "softmax_cross_entropy": softmax_cross_entropy,
-    "uniform_numbers": uniform,
+    "uniform_numbers": uniform_numbers,
 }

@@ -6,13 +6,14 @@ counter-based generator in 32-bit integer arithmetic, so that every library draw
 them can still be traced, captured and repeated.
 """
 
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gdnet.backend.base import Array
+from gdnet.backend.base import Array, Backend, overridable
 
 
 def host_generator(seed: int, purpose: str, *path: int) -> "np.random.Generator":
@@ -39,23 +40,27 @@ class Key:
     def child(self, i: int) -> "Key":
         return Key(self.seed, self.step, (*self.path, i))
 
-    def uniform(self, xp: Any, shape: tuple[int, ...], dtype: Any, device: Any) -> Array:
-        """Numbers uniform on [0, 1), of 24 random bits each, the same for every library.
+    def uniform(self, backend: Backend, shape: tuple[int, ...]) -> Array:
+        """float32 numbers uniform on [0, 1), of 24 random bits each, the same for every library.
 
         >>> from gdnet.backend import get_backend
-        >>> xp = get_backend("cpu").xp
-        >>> u = Key(0).uniform(xp, (1000,), xp.float64, "cpu")
+        >>> u = Key(0).uniform(get_backend("cpu"), (1000,))
         >>> bool(u.min() >= 0) and bool(u.max() < 1)
         True
         """
-        n = int(np.prod(shape, dtype=np.int64))
-        half = (n + 1) // 2
         words = np.random.SeedSequence(self.seed, spawn_key=self.path).generate_state(2, np.uint32).view(np.int32)
-        counter = xp.arange(half, dtype=xp.int32, device=device)
-        step = xp.zeros_like(counter) + self.step  # an array or an int: neither is read
-        a, b = threefry2x32(xp, (int(words[0]), int(words[1])), counter, step)
-        bits = xp.concat([a, b])[:n]
-        return xp.reshape(xp.astype(_shift_right(xp, bits, 8), dtype) * 2.0**-24, shape)
+        pair = (int(words[0]), int(words[1]))
+        drawn = uniform_numbers(backend, math.prod(shape), pair, self.step, backend.device)
+        return backend.xp.reshape(drawn, shape)
+
+
+@overridable
+def uniform_numbers(xp: Any, n: int, words: tuple[int, int], step: Any, device: Any) -> Array:
+    """n float32 numbers on [0, 1): the counter runs over half of them, and each call of threefry gives two."""
+    counter = xp.arange((n + 1) // 2, dtype=xp.int32, device=device)
+    a, b = threefry2x32(xp, words, counter, xp.zeros_like(counter) + step)  # step is an array or an int, never read
+    bits = xp.concat([a, b])[:n]
+    return xp.astype(_shift_right(xp, bits, 8), xp.float32) * 2.0**-24
 
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gdnet.backend import Array, Backend, backend_of
+from gdnet.backend import Array, Backend, backend_of, overridable
 from gdnet.errors import DataError, OptionError
 from gdnet.losses.base import Loss, LossAt, forbid, shares
 from gdnet.maps import Map, symmetric
@@ -81,6 +81,20 @@ class CrossEntropy(Loss):
         return {"label_smoothing": self.label_smoothing}
 
 
+@overridable
+def softmax_cross_entropy(xp: Any, z: Array, t: Array, total: Any) -> tuple[Array, Array, Array]:
+    """(p, p Σt - t, -Σ t log p) for each row of logits z, with p = softmax(z); `total` is Σt, or the number 1.
+
+    The last of the three keeps its axis, (n, 1).
+    """
+    shifted = z - xp.max(z, axis=-1, keepdims=True)  # exp cannot overflow, and one term of the sum is 1
+    e = xp.exp(shifted)
+    norm = xp.sum(e, axis=-1, keepdims=True)
+    p = e / norm
+    slope = p - t if isinstance(total, float) else total * p - t
+    return p, slope, xp.sum(t * (xp.log(norm) - shifted), axis=-1, keepdims=True)
+
+
 class CrossEntropyAt(LossAt):
     """Cross-entropy at one prediction; its Hessian is softmax's Jacobian times each example's share."""
 
@@ -97,19 +111,15 @@ class CrossEntropyAt(LossAt):
             self.total = xp.sum(self.t, axis=-1, keepdims=True)
         if s:
             self.t = (1.0 - s) * self.t + (s / k) * self.total
-        self.shifted = y - xp.max(y, axis=-1, keepdims=True)
-        e = xp.exp(self.shifted)
-        self.norm = xp.sum(e, axis=-1, keepdims=True)
-        self.p = e / self.norm
+        self.p, self._slope, self._entropy = softmax_cross_entropy(backend, y, self.t, self.total)
 
     @cached_property
     def value(self) -> Array:  # type: ignore[override]
-        logs = self.shifted - self.xp.log(self.norm)
-        return -self.xp.sum(self.share * self.t * logs)
+        return self.xp.sum(self.share * self._entropy)
 
     @cached_property
     def gradient(self) -> Array:  # type: ignore[override]
-        return self.share * (self.total * self.p - self.t)
+        return self.share * self._slope
 
     @property
     def hessian(self) -> Map:  # type: ignore[override]

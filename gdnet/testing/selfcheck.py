@@ -71,8 +71,8 @@ def _result(kind: str, name: str, check: Callable[[], str]) -> Result:
 
 def _random(backend: Backend) -> str:
     key, shape = Key(3, 5).child(1), (7, 11)
-    drawn = backend.to_numpy(key.uniform(backend.xp, shape, backend.dtype("float32"), backend.device))
-    assert np.array_equal(drawn, key.uniform(np, shape, np.float32, "cpu")), "other numbers than NumPy draws"
+    drawn = backend.to_numpy(key.uniform(backend, shape))
+    assert np.array_equal(drawn, key.uniform(get_backend("cpu"), shape)), "other numbers than NumPy draws"
     return "equal"
 
 

@@ -111,4 +111,4 @@ def test_uniform_numbers_have_the_same_bits(n, tmp_path):
     words = np.random.SeedSequence(5, spawn_key=(1,)).generate_state(2, np.uint32)
     run = host_function(UNIFORM, "float32", tmp_path, DROPOUT_PREAMBLE)
     (u,) = run(n, 17, words[0], words[1], (n + 1) // 2)
-    np.testing.assert_array_equal(u, key.uniform(np, (n,), np.float32, "cpu"))
+    np.testing.assert_array_equal(u, key.uniform(get_backend("cpu"), (n,)))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gdnet.backend import Key, host_generator, overridable
+from gdnet.backend import Key, get_backend, host_generator, overridable
 from gdnet.backend.base import Backend
 from gdnet.backend.random import threefry2x32
 
@@ -38,15 +38,15 @@ def test_threefry_known_answers(bk, key, counter, expected):
 
 def test_uniform_numbers_are_the_same_everywhere(bk):
     key = Key(7, bk.put(np.int32(11))).child(2)
-    u = bk.get(key.uniform(bk.xp, (4, 5), bk.backend.dtype("float32"), bk.backend.device))
-    reference = Key(7, 11).child(2).uniform(np, (4, 5), np.float32, "cpu")
+    u = bk.get(key.uniform(bk.backend, (4, 5)))
+    reference = Key(7, 11).child(2).uniform(get_backend("cpu"), (4, 5))
     assert u.dtype == np.float32
     np.testing.assert_array_equal(u, reference)
 
 
 def test_uniform_numbers_are_uniform_and_independent():
     many = [Key(seed, step).child(i) for seed in (0, 1) for step in (0, 1) for i in (0, 1)]
-    draws = np.stack([k.uniform(np, (20_001,), np.float64, "cpu") for k in many])
+    draws = np.stack([k.uniform(get_backend("cpu"), (20_001,)) for k in many])
     assert draws.min() >= 0
     assert draws.max() < 1
     np.testing.assert_allclose(draws.mean(axis=1), 0.5, atol=0.01)
