@@ -19,10 +19,10 @@ from gdnet.training import checkpoint, files, spec
 from gdnet.training.callbacks import Callback, ProgressBar, check_callbacks
 from gdnet.training.feed import Feed
 from gdnet.training.history import History
-from gdnet.training.loop import Run, Step, check_batching, train
+from gdnet.training.loop import Run, check_batching, train
 from gdnet.training.metrics import metric_of
 from gdnet.training.options import check_count, check_fraction
-from gdnet.training.step import FullBatchStep, compiled_step, training_step
+from gdnet.training.step import FullBatchStep, Step, step_on
 from gdnet.training.stopping import StopOnNaN
 from gdnet.vector import Layout
 
@@ -251,12 +251,13 @@ class Model:
         feed = Feed(data, None if optimizer.full_batch and batch_size == len(data) else batch_size, bool(shuffle),
                     bool(drop_last), self.seed)  # fmt: skip
         check_batching(optimizer, self.net.stochastic, feed.n_batches and feed.batch_size, len(data))
-        bound = optimizer.bind(self.layout) if hasattr(optimizer, "bind") else optimizer
+        bound = optimizer.bind(self.layout)
         step: Step
         if optimizer.full_batch:
             step = FullBatchStep(self._objective(data), bound)
         else:
-            step = compiled_step(self.backend, self.net, self.loss, bound, self.layout, self.seed)
+            plain = step_on(self.backend, self.net, self.loss, bound, self.layout, self.seed)
+            step = self.backend.compile(plain, donate=(0, 1))
         theta = self.backend.asarray(self.backend.to_numpy(self.theta))  # a copy: the step may overwrite its own
         run = Run(self.backend, bound, theta, bound.init(theta), feed, epochs)
         run.callbacks = self._callbacks(found, verbose)
@@ -321,8 +322,7 @@ class Model:
 
         Begin with `theta = model.theta` and `state = optimizer.init(theta)`.
         """
-        bound = optimizer.bind(self.layout) if hasattr(optimizer, "bind") else optimizer
-        return self.backend.compile(training_step(self.net, self.loss, bound, seed=self.seed))
+        return self.backend.compile(step_on(self.backend, self.net, self.loss, optimizer, self.layout, self.seed))
 
     # -- using it -----------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """What may hang on the training loop: progress, logs, learning rates."""
 
+import contextlib
 import csv
 import math
 from collections.abc import Callable
@@ -118,7 +119,9 @@ class CSVLog(Callback):
             raise FileError(f"CSVLog: {str(self.path)!r} cannot be written: {error.strerror}") from error
 
     def on_epoch_end(self, run: "Run") -> None:
-        row = {"epoch": run.epoch, "seconds": f"{run.history.seconds:.6g}", "lr": run.lr, **run.logs}
+        row = {"epoch": run.epoch, "seconds": f"{run.history.seconds:.6g}", **run.logs}
+        with contextlib.suppress(OptionError):  # a solver has no learning rate
+            row["lr"] = run.lr
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.names, extrasaction="ignore").writerow(row)
 

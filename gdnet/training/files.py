@@ -64,7 +64,7 @@ def write(
 
     path = Path(path)
     tensors = {name: np.ascontiguousarray(t).reshape(t.shape) for name, t in tensors.items()}
-    text = json.dumps({"kind": kind, "version": VERSION} | content, sort_keys=True)
+    text = json.dumps({"kind": kind, "version": VERSION} | content)
     data = save(tensors, metadata={"gdnet": text, "sha256": digest(tensors, text)})
     fresh, old = (path.with_name(f".{path.name}.{os.getpid()}.{part}") for part in ("new", "old"))
     try:

@@ -15,15 +15,12 @@ from gdnet.optimizers import Optimizer
 from gdnet.training.callbacks import Callback, StopTraining
 from gdnet.training.feed import Feed
 from gdnet.training.history import History
+from gdnet.training.step import Step
 
 TICK = 0.1
 """Seconds between two looks at the clock's callbacks (`on_tick`)."""
 STACKED = 64
 """How many loss values are joined on the device before they are read."""
-
-
-Step = Callable[..., tuple[Array, Any, Array]]
-"""`step(theta, state, *batch) -> (theta, state, value)`; a `reason` that is not None stops the run after the epoch."""
 
 
 class Run:
@@ -69,18 +66,17 @@ class Run:
 
     @property
     def lr(self) -> float:
-        """The learning rate, read from the device."""
-        return float(self.optimizer.lr_of(self.state))  # type: ignore[attr-defined]
+        """The learning rate, read from the device; an `OptionError` where the optimizer has none."""
+        return float(self.optimizer.lr_of(self.state))
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self.state = self.optimizer.with_lr(self.state, float(value))  # type: ignore[attr-defined]
+        self.state = self.optimizer.with_lr(self.state, float(value))
 
     @property
     def solution(self) -> Array:
         """The parameters that the run would end with now: the last ones, or the optimizer's average of them."""
-        pick = getattr(self.optimizer, "solution", None)
-        return self.theta if pick is None else pick(self.state, self.theta)
+        return self.optimizer.solution(self.state, self.theta)
 
     def finish(self, reason: str, final: bool = True) -> None:
         """Stop after this step. `final` is False where a resumed run should go on."""

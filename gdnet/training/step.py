@@ -9,6 +9,9 @@ from gdnet.network import Network, Objective
 from gdnet.optimizers import Optimizer
 from gdnet.vector import Layout
 
+Step = Callable[..., tuple[Array, Any, Array]]
+"""`step(theta, state, *batch) -> (theta, state, value)`; a `reason` that is not None stops the run after the epoch."""
+
 
 def training_step(net: Network, loss: Loss, optimizer: Optimizer, *, seed: int = 0) -> Any:
     """A pure function `step(theta, state, x, t, sample_weight=None) -> (theta, state, value)`.
@@ -27,29 +30,23 @@ def training_step(net: Network, loss: Loss, optimizer: Optimizer, *, seed: int =
     >>> bool(value < 1e-12)
     True
     """
-    layouts: dict[tuple[int, ...], Layout] = {}
+    steps: dict[Any, Step] = {}
 
     def step(
         theta: Array, state: Any, x: Array, t: Array, sample_weight: Array | None = None
     ) -> tuple[Array, Any, Array]:
         backend = backend_of(theta, x, t, names=("theta", "x", "t"))
-        shape = tuple(x.shape[1:])
-        if shape not in layouts:
-            layouts[shape] = net.layout(shape)
-        objective = Objective(
-            net, loss, x, t, sample_weight, backend=backend, layout=layouts[shape], training=True,
-            key=Key(seed, state.step) if net.stochastic else None,
-        )  # fmt: skip
-        theta, state, info = optimizer.step(objective, theta, state)
-        return theta, state, info.value
+        key = backend, tuple(x.shape[1:])
+        if key not in steps:
+            steps[key] = step_on(backend, net, loss, optimizer, net.layout(key[1]), seed)
+        return steps[key](theta, state, x, t, sample_weight)
 
     return step
 
 
-def compiled_step(
-    backend: Backend, net: Network, loss: Loss, optimizer: Optimizer, layout: Layout, seed: int
-) -> Callable:
-    """`training_step` for a backend known beforehand, compiled; theta and the state handed in may be overwritten."""
+def step_on(backend: Backend, net: Network, loss: Loss, optimizer: Optimizer, layout: Layout, seed: int) -> Step:
+    """`training_step` for a backend and a layout known beforehand."""
+    bound = optimizer.bind(layout)
 
     def step(
         theta: Array, state: Any, x: Array, t: Array, sample_weight: Array | None = None
@@ -58,10 +55,10 @@ def compiled_step(
             net, loss, x, t, sample_weight, backend=backend, layout=layout, training=True,
             key=Key(seed, state.step) if net.stochastic else None,
         )  # fmt: skip
-        theta, state, info = optimizer.step(objective, theta, state)
+        theta, state, info = bound.step(objective, theta, state)
         return theta, state, info.value
 
-    return backend.compile(step, donate=(0, 1))
+    return step
 
 
 class FullBatchStep:

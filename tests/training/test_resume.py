@@ -1,0 +1,151 @@
+"""A run that was killed and resumed ends bit for bit as one that was not."""
+
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gdnet as gd
+from gdnet.errors import FileError
+from gdnet.training import files
+
+SCRIPT = Path(__file__).with_name("killed_run.py")
+_spec = importlib.util.spec_from_file_location("killed_run", SCRIPT)
+killed_run = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(killed_run)
+
+
+@pytest.mark.parametrize("case", killed_run.CASES)
+def test_killed_at_random_moments(case, tmp_path):
+    rng, path, kills = random.Random(case), tmp_path / "run.safetensors", 0
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    began = time.perf_counter()
+    expected = killed_run.run(case, str(tmp_path / "reference.safetensors"))
+    lasts = time.perf_counter() - began
+    for _ in range(12):
+        delay = rng.uniform(0.1, 0.9) * lasts if kills < 3 else 0.0
+        ended = subprocess.run(
+            [sys.executable, SCRIPT, case, path, str(delay)],
+            capture_output=True, text=True, env=environment, check=False, timeout=30,
+        )  # fmt: skip
+        if ended.returncode == 0 and kills:
+            break
+        if ended.returncode == 0:  # it was faster than the reference: once more, with an earlier shot
+            lasts /= 2
+            path.unlink()
+            continue
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        kills += 1
+    assert kills
+    assert ended.stdout.strip() == expected
+
+
+class Crash(gd.Callback):
+    """Dies without warning after so many steps."""
+
+    def __init__(self, steps=None):
+        self.steps = steps
+
+    def on_iteration_end(self, run):
+        if run.steps == self.steps:
+            raise RuntimeError("crash")
+
+
+OPTIMIZERS = {
+    "SGD": gd.SGD(lr=0.1), "Momentum": gd.Momentum(lr=0.1), "Nesterov": gd.Nesterov(lr=0.1), "AdaGrad": gd.AdaGrad(),
+    "RMSProp": gd.RMSProp(), "Adam": gd.Adam(), "AdamW": gd.AdamW(weight_decay=0.1, decay_on="W"), "NAdam": gd.NAdam(),
+    "Lion": gd.Lion(), "Rprop": gd.Rprop(), "Averaged": gd.Averaged(gd.Adam()),
+    "clipped": gd.SGD(lr=0.1, clip_norm=0.1),
+    "warm-up": gd.Adam(lr=gd.LinearWarmup(0.01, total_iters=9)),
+    "GradientDescent": gd.GradientDescent(), "ConjugateGradient": gd.ConjugateGradient(), "BFGS": gd.BFGS(),
+    "LBFGS": gd.LBFGS(), "Newton": gd.Newton(), "NewtonCG": gd.NewtonCG(),
+    "ScaledConjugateGradient": gd.ScaledConjugateGradient(),
+}  # fmt: skip
+
+
+def train(bk, optimizer, path=None, crash=None, resume=None, **changes):
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
+    net = changes.pop("net", gd.Sequential(gd.Dense(3, 4), gd.Sigmoid(), gd.Dense(4, 2)))
+    model = gd.Model(net, loss=gd.SquaredError(), dtype=changes.pop("dtype", "float64"), backend=bk and bk.backend,
+                     seed=changes.pop("seed", 0))  # fmt: skip
+    options = {"epochs": 3, "batch_size": None if optimizer.full_batch else 7, "verbose": 0} | changes
+    callbacks = [Crash(crash), *([] if path is None else [gd.Checkpoint(path, every=(2, "iteration"))])]
+    if optimizer.full_batch:
+        callbacks = [Crash(crash), *([] if path is None else [gd.Checkpoint(path)])]
+    model.fit(x * changes.get("scale", 1.0) if "scale" in options else x, t, optimizer=optimizer, callbacks=callbacks,
+              resume=resume, **{k: v for k, v in options.items() if k != "scale"})  # fmt: skip
+    return model
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_goes_on_from_the_middle_of_an_epoch(name, tmp_path):
+    optimizer, path = OPTIMIZERS[name], tmp_path / "run.safetensors"
+    crash = 2 if optimizer.full_batch else 8  # in the second epoch, between two checkpoints
+    with pytest.raises(RuntimeError, match="crash"):
+        train(None, optimizer, path, crash + 1)
+    resumed = train(None, optimizer, path, resume=path)
+    np.testing.assert_array_equal(resumed.theta, train(None, optimizer).theta)
+
+
+def test_resumes_on_every_library(bk, tmp_path):
+    path = tmp_path / "run.safetensors"
+    net = gd.Sequential(gd.Dense(3, 4), gd.Sigmoid(), gd.Dropout(0.2), gd.Dense(4, 2))
+    with pytest.raises(RuntimeError, match="crash"):
+        train(bk, gd.Adam(), path, 9, net=net)
+    resumed = train(bk, gd.Adam(), path, resume=path, net=net)
+    np.testing.assert_array_equal(bk.get(resumed.theta), bk.get(train(bk, gd.Adam(), net=net).theta))
+
+
+def test_a_finished_run_may_be_prolonged(tmp_path):
+    path = tmp_path / "run.safetensors"
+    train(None, gd.Adam(), path)
+    np.testing.assert_array_equal(
+        train(None, gd.Adam(), path, resume=path, epochs=5).theta, train(None, gd.Adam(), epochs=5).theta
+    )
+
+
+OTHER = {
+    "network": {"net": gd.Sequential(gd.Dense(3, 4), gd.Tanh(), gd.Dense(4, 2))},
+    "optimizer": {"optimizer": gd.Adam(lr=0.1)},
+    "batch_size": {"batch_size": 6},
+    "dtype": {"dtype": "float32"},
+    "seed": {"seed": 1},
+    "shuffle": {"shuffle": False},
+    "data": {"scale": 2.0},
+}
+
+
+@pytest.mark.parametrize("setting", OTHER)
+def test_a_checkpoint_of_another_run_is_refused(setting, tmp_path):
+    path = tmp_path / "run.safetensors"
+    train(None, gd.Adam(), path)
+    changes = dict(OTHER[setting])
+    with pytest.raises(FileError, match=f"another {setting}"):
+        train(None, changes.pop("optimizer", gd.Adam()), resume=path, path=path, **changes)
+
+
+def test_other_callbacks_are_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    train(None, gd.Adam(), path)
+    with pytest.raises(FileError, match="callbacks"):
+        train(None, gd.Adam(), resume=path)
+
+
+def test_a_damaged_checkpoint_leaves_the_previous_one(tmp_path):
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(RuntimeError, match="crash"):
+        train(None, gd.Adam(), path, 9)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(FileError, match=r"run\.previous\.safetensors"):
+        train(None, gd.Adam(), path, resume=path)
+    resumed = train(None, gd.Adam(), path, resume=files.previous(path))
+    np.testing.assert_array_equal(resumed.theta, train(None, gd.Adam()).theta)
+    files.read(path, ("checkpoint",))
