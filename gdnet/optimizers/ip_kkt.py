@@ -11,10 +11,13 @@ The v are eliminated, which turns the row i of -δc I into -e_i, e_i = δc + Σ 
 By Haynsworth's additivity the inertia of the whole is right if and only if that of the small matrix is (n, rows, 0).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+Solver = Callable[[np.ndarray], np.ndarray]
+"""K⁻¹ as a function."""
 SMALL = 200
 """Up to this order one symmetric eigendecomposition gives inertia and solution; above it Cholesky and a solve do."""
 
@@ -78,7 +81,7 @@ class Factor:
     e: np.ndarray
     kept: np.ndarray
     scale: np.ndarray
-    small: "Solver"
+    small: Solver
 
     def solve(self, rw: np.ndarray, rc: np.ndarray, refinements: int = 4) -> tuple[np.ndarray, np.ndarray, float]:
         """(dw, dy, relative residual), with iterative refinement against the whole system."""
@@ -114,18 +117,6 @@ class Factor:
         return np.concatenate([x, v]), y
 
 
-class Solver:
-    """K⁻¹ as a function; the matrix is kept as the inverse's factors."""
-
-    def __init__(self, left: np.ndarray, values: np.ndarray | None = None) -> None:
-        self.left, self.values = left, values
-
-    def __call__(self, b: np.ndarray) -> np.ndarray:
-        if self.values is None:
-            return self.left @ b
-        return self.left @ ((self.left.T @ b) / self.values)
-
-
 def equilibrate(K: np.ndarray, rounds: int = 4) -> np.ndarray:
     """A diagonal s with rows of s K s near one. A congruence: it keeps the inertia and makes it computable."""
     scale = np.ones(K.shape[0])
@@ -143,18 +134,56 @@ def eigen_solver(K: np.ndarray, n: int) -> Solver | str:
     values, Q = np.linalg.eigh(K)
     if K.size and np.min(np.abs(values)) < 1e-14 * K.shape[0]:
         return "singular"
-    return Solver(Q, values) if int(np.sum(values > 0)) == n else "inertia"
+    return (lambda b: Q @ ((Q.T @ b) / values)) if int(np.sum(values > 0)) == n else "inertia"
 
 
 def cholesky_solver(K: np.ndarray, n: int) -> Solver | str:
-    """Inertia-free test: H + ρ JᵀJ positive definite is enough for the inertia (n, m)."""
+    """By the Schur complement where H is positive definite; else H + ρ JᵀJ so is enough for the inertia (n, m)."""
     H, J, e = K[:n, :n], K[n:, :n], -np.diagonal(K)[n:]
-    weight = 1.0 / np.maximum(e, 1e-8)
     try:
-        np.linalg.cholesky(H + J.T @ (J * weight[:, None]) if J.size else H)
-        return Solver(np.linalg.inv(K))
+        L = Triangular(np.linalg.cholesky(H))
+        Y = L.solve(J.T)
+        S = Triangular(np.linalg.cholesky(np.diag(e) + Y.T @ Y))
     except np.linalg.LinAlgError:
-        return "inertia"
+        weight = 1.0 / np.maximum(e, 1e-8)
+        try:
+            np.linalg.cholesky(H + J.T @ (J * weight[:, None]))
+            inverse = np.linalg.inv(K)
+        except np.linalg.LinAlgError:
+            return "inertia"
+        return lambda b: inverse @ b
+
+    def solve(b: np.ndarray) -> np.ndarray:
+        half = L.solve(b[:n])
+        y = S.solve_transposed(S.solve(Y.T @ half - b[n:]))
+        return np.concatenate([L.solve_transposed(half - Y @ y), y])
+
+    return solve
+
+
+class Triangular:
+    """Solutions with a lower triangular matrix by blocks; NumPy alone has none, and a general solve costs n³ again."""
+
+    block = 64
+
+    def __init__(self, L: np.ndarray) -> None:
+        self.L = L
+        self.parts = [slice(i, min(i + self.block, L.shape[0])) for i in range(0, L.shape[0], self.block)]
+        self.inverses = [np.linalg.inv(L[p, p]) for p in self.parts]
+
+    def solve(self, b: np.ndarray) -> np.ndarray:
+        """L⁻¹ b."""
+        x = np.array(b, dtype=np.float64)
+        for p, inverse in zip(self.parts, self.inverses):
+            x[p] = inverse @ (x[p] - self.L[p, : p.start] @ x[: p.start])
+        return x
+
+    def solve_transposed(self, b: np.ndarray) -> np.ndarray:
+        """L⁻ᵀ b."""
+        x = np.array(b, dtype=np.float64)
+        for p, inverse in zip(reversed(self.parts), reversed(self.inverses)):
+            x[p] = inverse.T @ (x[p] - self.L[p.stop :, p].T @ x[p.stop :])
+        return x
 
 
 class Inertia:
