@@ -37,6 +37,8 @@ class Matrix(Map):
 def cholesky(backend: Backend, A: Array) -> Array | None:
     """The lower factor L with A = L Lᵀ, or None where A is not positive definite in this precision.
 
+    A pivot within rounding of zero, n ε max A_ii, counts as zero: what it divides would be noise.
+
     >>> import numpy as np
     >>> from gdnet.backend import get_backend
     >>> cholesky(get_backend("cpu"), np.array([[4.0, 2.0], [2.0, 5.0]]))
@@ -50,10 +52,13 @@ def cholesky(backend: Backend, A: Array) -> Array | None:
         if "LinAlgError" not in type(error).__name__:
             raise
         return None
-    return L if math.isfinite(backend.read(xp.sum(L))) else None
+    pivots = xp.linalg.diagonal(L) ** 2
+    total, least, most = backend.to_numpy(xp.stack([xp.sum(L), xp.min(pivots), xp.max(xp.linalg.diagonal(A))])).tolist()
+    noise = A.shape[0] * float(xp.finfo(A.dtype).eps) * most
+    return L if math.isfinite(total) and least > noise else None
 
 
-def modified_cholesky(backend: Backend, A: Array, beta: float = 1e-3) -> tuple[Array, float]:
+def modified_cholesky(backend: Backend, A: Array, beta: float = 1e-5) -> tuple[Array, float]:
     """(A + τ I, τ) with the first τ of 0, τ₀, 2 τ₀, ... that makes it positive definite.
 
     τ₀ is beta times the largest diagonal entry, more where the diagonal itself is negative.
@@ -62,7 +67,7 @@ def modified_cholesky(backend: Backend, A: Array, beta: float = 1e-3) -> tuple[A
     >>> import numpy as np
     >>> from gdnet.backend import get_backend
     >>> modified_cholesky(get_backend("cpu"), np.diag([2.0, -1.0]))[1]
-    1.002
+    1.00002
     """
     xp = backend.xp
     diagonal = xp.linalg.diagonal(A)

@@ -48,7 +48,8 @@ class BFGS(Solver):
             return Move(None, memory, "precision") if H is None else self.advance(at, BFGSMemory(), trial)
         s, y = found.a * direction, found.point.gradient - g
         sy, yy, ss = found.point.dots((s, y), (y, y), (s, s))
-        if not sy > float(xp.finfo(y.dtype).eps) * math.sqrt(ss * yy):
+        tiny = math.sqrt(float(xp.finfo(y.dtype).smallest_normal))  # below, ρ² would overflow
+        if not sy > max(float(xp.finfo(y.dtype).eps) * math.sqrt(ss * yy), tiny):
             return Move(found.point, memory)
         if H is None:
             H = (ss / sy) * xp.eye(y.shape[0], dtype=y.dtype, device=at.backend.device)

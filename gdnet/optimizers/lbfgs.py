@@ -88,7 +88,8 @@ def _remember(backend: Backend, memory: LBFGSMemory, m: int, s: Array, y: Array,
     ss = xp.broadcast_to(xp.sum(s * s), (1, 2))
     found = backend.to_numpy(xp.concat([S @ right, Y @ right, ss])).astype(np.float64)
     (Sg, Sy), (Yg, Yy), size = found[:m].T, found[m : 2 * m].T, found[2 * m, 0]
-    if not Sy[row] > float(xp.finfo(s.dtype).eps) * math.sqrt(size * Yy[row]):
+    tiny = float(xp.finfo(s.dtype).smallest_normal) * 1e8  # below, products have lost their digits
+    if not Sy[row] > max(float(xp.finfo(s.dtype).eps) * math.sqrt(size * Yy[row]), tiny):
         if not order:
             return memory
         old = backend.to_numpy(xp.concat([memory.S @ g, memory.Y @ g])).tolist()

@@ -83,7 +83,7 @@ class Armijo:
         a = first
         for _ in range(self.max_evals):
             s = ray(a)
-            if s.value <= ray.value + self.c1 * a * ray.slope or _approximate_wolfe(ray, s, 0.1, 0.9):
+            if _falls_enough(ray, s, self.c1) or _approximate_wolfe(ray, s):
                 return s
             a *= _parabola(ray.origin, s, 0.1, 0.5)
         return None
@@ -135,12 +135,12 @@ class StrongWolfe:
         return low if low.a > 0 else None
 
     def _too_high(self, ray: Ray, low: Sample, s: Sample) -> bool:
-        return not (s.value <= ray.value + self.c1 * s.a * ray.slope and (low.a == 0 or s.value < low.value))
+        return not (_falls_enough(ray, s, self.c1) and (low.a == 0 or s.value < low.value))
 
     def _accepted(self, ray: Ray, s: Sample) -> bool:
-        if s.value <= ray.value + self.c1 * s.a * ray.slope and abs(s.slope) <= -self.c2 * ray.slope:
+        if _falls_enough(ray, s, self.c1) and abs(s.slope) <= -self.c2 * ray.slope:
             return True
-        return _approximate_wolfe(ray, s, 0.1, self.c2)
+        return _approximate_wolfe(ray, s)
 
     def _zoom(self, ray: Ray, low: Sample, high: Sample, used: int) -> Sample | None:
         """Shrink an interval of which `low` is the lower, acceptable end and points into it."""
@@ -283,7 +283,12 @@ QUASI_NEWTON_WOLFE = StrongWolfe(c2=0.5)
 """Tighter than 0.9: over the problems of Moré, Garbow and Hillstrom that saves more steps than it costs trials."""
 
 
-def _approximate_wolfe(ray: Ray, s: Sample, delta: float, sigma: float) -> bool:
+def _falls_enough(ray: Ray, s: Sample, c1: float) -> bool:
+    """Armijo's condition, and a true decrease: a c1 φ'(0) may be lost in rounding."""
+    return s.value <= ray.value + c1 * s.a * ray.slope and s.value < ray.value
+
+
+def _approximate_wolfe(ray: Ray, s: Sample, delta: float = 0.1, sigma: float = 0.9) -> bool:
     """Whether values are equal within rounding, and the slopes show that a minimum of a parabola has been neared."""
     if not abs(s.value - ray.value) <= ray.slack:
         return False

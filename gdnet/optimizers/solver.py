@@ -216,6 +216,9 @@ class Solver(Optimizer):
             return objective(theta)
 
         state, stop = self.init(theta), None
+        if limit == 0:
+            at = Point(backend_of(theta), counted(theta), theta)
+            state, stop = state._replace(at=at), (self._solved(at) if at.finite else "not_finite") or "max_iter"
         while stop is None:
             theta, state, info = self.step(counted, theta, state)
             stop = info.stop
@@ -226,8 +229,6 @@ class Solver(Optimizer):
                     asked = True
                 stop = stop or ("callback" if asked is True else None)
             if stop is None and state.iteration >= limit:
-                stop = "max_iter"
-            if stop is None and limit == 0:
                 stop = "max_iter"
         return self._result(objective, state, stop, evaluations)
 
