@@ -174,7 +174,9 @@ class Layer:
         cls = Layer.known.get(name) if isinstance(name, str) else None
         if cls is None:
             name = name or spec
-            raise OptionError(f"unknown layer {name!r}: if it is your own, import the module that defines it first")
+            raise OptionError(
+                f"unknown layer {name!r}: import the module that defines it first (gdnet.network for composites)"
+            )
         try:
             return cls.from_config(spec.get("config", {}))
         except (TypeError, KeyError, AttributeError) as error:
