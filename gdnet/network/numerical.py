@@ -147,7 +147,7 @@ class Perturbed:
             self.values(name, np.zeros(3, dtype=np.int64), self.xp.astype(moves, self.dtype))
         )
         plain = self.backend.read(self.loss.value)
-        return fits if np.all(np.abs(values[[0, 2]] - plain) <= 1e3 * self.eps * abs(plain)) else 1
+        return fits if np.all(np.abs(values[[0, 2]] - plain) <= 1e3 * self.eps * max(abs(plain), self.eps)) else 1
 
     def columns_end(self, k: int) -> int:
         """The first layer after dense layer k that sees more than one column move: activations keep them apart."""

@@ -60,6 +60,20 @@ def test_batches_change_nothing(bk, max_memory):
     assert max(sizes) == {1: 1, 3000: 6, 1 << 20: 6}[max_memory]
 
 
+def test_the_memory_budget_holds():
+    import tracemalloc
+
+    x, budget = np.linspace(0.0, 1.0, 3000), 16 << 20  # all points at once would take 72 MB
+    tracemalloc.start()
+    try:
+        found = gd.numerical_gradient(lambda points: np.sum(points, axis=1), x, vectorized=True, max_memory=budget)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(found, 1.0, atol=1e-6)
+    assert budget / 4 < peak < 1.1 * budget
+
+
 def test_jacobian(bk):
     xp, A = bk.xp, np.random.default_rng(0).standard_normal((2, 3))
     matrix = bk.put(A)

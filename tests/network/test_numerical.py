@@ -173,6 +173,15 @@ def test_float32(bk):
     np.testing.assert_allclose(bk.get(found), bk.get(objective(theta).gradient), atol=1e-3)
 
 
+def test_perfect_fit(host):
+    net = chain(gd.Dense(6, 4), gd.Tanh(), gd.Dense(3))
+    rng = np.random.default_rng(0)
+    x, theta = rng.standard_normal((7, 6)), net.initial(0)
+    t = net(net.layout().split(theta), x)[0]
+    objective = gd.Objective(net, gd.SquaredError(), x, t, backend=host.backend, layout=net.layout())
+    np.testing.assert_allclose(numerical_gradient_of(objective, theta), 0.0, atol=1e-9)  # h² f''' / 6
+
+
 @pytest.mark.parametrize("b", [1, 5, 200])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_kernel_equals_the_body(host, b, weighted):
