@@ -142,10 +142,8 @@ class Perturbed:
         if fits == 1:
             return 1
         # Two unmoved copies around a moved one: layers that mix examples, and dropout, tell them apart.
-        moves = self.backend.asarray([0.0, 1.0, 0.0]) + self.xp.zeros(3, dtype=self.dtype, device=self.backend.device)
-        values = self.backend.to_numpy(
-            self.values(name, np.zeros(3, dtype=np.int64), self.xp.astype(moves, self.dtype))
-        )
+        moves = self.xp.asarray([0.0, 1.0, 0.0], dtype=self.dtype, device=self.backend.device)
+        values = self.backend.to_numpy(self.values(name, np.zeros(3, dtype=np.int64), moves))
         plain = self.backend.read(self.loss.value)
         return fits if np.all(np.abs(values[[0, 2]] - plain) <= 1e3 * self.eps * max(abs(plain), self.eps)) else 1
 
@@ -180,17 +178,14 @@ class Perturbed:
         for m in between:  # activations move column j alone
             a = self.chain[m].layer.forward({}, xp.take(self.xT[m], j, axis=0) + d, self.chain[m].context)[0]
             d = a - xp.take(self.yT[m], j, axis=0)
-        if k < len(self.chain) and type(self.chain[k].layer) is Dense:
-            w, last = xp.take(self.chain[k].params["W"], j, axis=0), self.ends_in_rank_one(k)
-            k += 1
-        else:  # the column itself is the change: an outer product with a row of the identity
-            w, last = (
-                xp.astype(j[:, None] == xp.arange(n_out, dtype=j.dtype, device=self.backend.device), d.dtype),
-                False,
-            )
-        if last:
-            return self.mean(rank_one_cross_entropy(self.backend, self.yT[-1], w, d, self.t, self.total))
-        return self.rest(rank_one(xp, self.yT[k - 1], w, d), k)
+        if k == len(self.chain) or type(self.chain[k].layer) is not Dense:
+            # The column itself is the change: an outer product with a row of the identity.
+            identity_rows = j[:, None] == xp.arange(n_out, dtype=j.dtype, device=self.backend.device)
+            return self.rest(rank_one(xp, self.yT[k - 1], xp.astype(identity_rows, d.dtype), d), k)
+        w = xp.take(self.chain[k].params["W"], j, axis=0)
+        if self.ends_in_rank_one(k):
+            return self.mean(rank_one_cross_entropy(self.backend, self.yT[k], w, d, self.t, self.total))
+        return self.rest(rank_one(xp, self.yT[k], w, d), k + 1)
 
     def ends_in_rank_one(self, k: int) -> bool:
         """Whether layer k is a last dense one under a cross-entropy."""
@@ -198,7 +193,7 @@ class Perturbed:
 
     def rest(self, y: Array, k: int) -> Array:
         """The objective from perturbed inputs (features, b, n) of layer k: (b,)."""
-        xp, (_, b, n) = self.xp, y.shape[-3:] if y.ndim == 3 else (0, *y.shape[-2:])
+        xp, (b, n) = self.xp, y.shape[-2:]
         for link in self.chain[k:]:
             if isinstance(link.layer, Elementwise):
                 y = link.layer.forward({}, y, link.context)[0]
