@@ -136,8 +136,9 @@ class Model:
 
     # -- data ---------------------------------------------------------------------------------------------------------
 
-    def _check_x(self, x: Array) -> None:
-        """Examples that fit the network; builds it if they are the first."""
+    def _check_x(self, data: Dataset) -> None:
+        """Whether the examples fit the network; builds it if they are the first."""
+        x = data.x if data.prepare is None else data.prepare(data.x[:1])
         shape = tuple(x.shape[1:])
         if self._layout is None:
             self.build(self.net.resolve(shape))
@@ -152,8 +153,7 @@ class Model:
         if t is None and not isinstance(x, Dataset):
             raise ArrayError(f"{names[1]} is missing: give inputs and targets")
         data = check_data(x, t, sample_weight, backend=self.backend, names=(*names, "sample_weight"))
-        first = data.x[:1] if data.prepare is None else data.prepare(data.x[:1])
-        self._check_x(first)
+        self._check_x(data)
         t, out_shape = data.t, self.net.out_shape(self.in_shape)  # type: ignore[arg-type]
         host = t if isinstance(t, np.ndarray) else data.home.to_numpy(t)
         self.loss.check_target(host, out_shape)
@@ -330,7 +330,7 @@ class Model:
         """The network's output for x (n, ...), an array of the model's library: logits for CrossEntropy."""
         batch_size = check_count("batch_size", batch_size)
         data = check_data(x, backend=self.backend)
-        self._check_x(data.x)
+        self._check_x(data)
         data = data.on(self.backend, self.dtype)
         if self._predictor is None:
             self._predictor = self.backend.compile(self._predict)
@@ -345,13 +345,9 @@ class Model:
 
     def evaluate(self, x: Any, t: Any = None, sample_weight: Any = None, batch_size: int = CHUNK) -> dict[str, float]:
         """`{"loss": ..., "accuracy" or "rmse": ...}` over these examples, with everything random switched off."""
-        return self._scores(self.theta_for(x), self._data(x, t, sample_weight), check_count("batch_size", batch_size))
-
-    def theta_for(self, x: Any) -> Array:
-        """`theta`, built from the first data where need be."""
-        if self._layout is None:
-            self._check_x(check_data(x, backend=self.backend).x)
-        return self._theta
+        batch_size = check_count("batch_size", batch_size)
+        data = self._data(x, t, sample_weight)
+        return self._scores(self.theta, data, batch_size)
 
     def _scores(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> dict[str, float]:
         name, _ = metric_of(self.loss)

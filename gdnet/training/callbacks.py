@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gdnet.errors import FileError, OptionError
+from gdnet.errors import OptionError
+from gdnet.training.files import check_writable
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run
@@ -105,25 +106,28 @@ class CSVLog(Callback):
         self.path = Path(path)
 
     def on_train_begin(self, run: "Run") -> None:
-        kept: list[dict[str, str]] = []
-        if run.epoch and self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["epoch"]) <= run.epoch]
+        check_writable(self.path)
+        self.rows: list[dict[str, Any]] | None = None  # nothing is written before there is something to write
         self.names = ["epoch", "seconds", "lr", *run.names]
-        try:
-            with self.path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self.names, extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(kept)
-        except OSError as error:
-            raise FileError(f"CSVLog: {str(self.path)!r} cannot be written: {error.strerror}") from error
 
     def on_epoch_end(self, run: "Run") -> None:
-        row = {"epoch": run.epoch, "seconds": f"{run.history.seconds:.6g}", **run.logs}
+        row: dict[str, Any] = {"epoch": run.epoch, "seconds": f"{run.history.seconds:.6g}", **run.logs}
         with contextlib.suppress(OptionError):  # a solver has no learning rate
             row["lr"] = run.lr
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.names, extrasaction="ignore").writerow(row)
+        new = self.rows is None
+        self.rows = [*self._kept(run.epoch), row] if new else [row]
+        with self.path.open("w" if new else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.names, extrasaction="ignore")
+            if new:
+                writer.writeheader()
+            writer.writerows(self.rows)
+
+    def _kept(self, epoch: int) -> list[dict[str, Any]]:
+        """The lines of the epochs before this one that an earlier part of the run has written."""
+        if epoch == 1 or not self.path.exists():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
 
 
 class LearningRateSchedule(Callback):

@@ -1,5 +1,9 @@
 """fit, predict, evaluate, save and load on every array library."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -41,3 +45,107 @@ def test_saved_model_is_the_same_on_every_library(bk, tmp_path):
     assert again.net == model.net
     np.testing.assert_array_equal(again.theta, bk.get(model.theta))
     assert again.evaluate(x, t)["accuracy"] == model.evaluate(x, t)["accuracy"]
+
+
+LOSSES = {
+    "BinaryCrossEntropy": (gd.BinaryCrossEntropy(), "accuracy", lambda y, t: np.mean((y > 0) == (t > 0.5))),
+    "Hinge": (gd.Hinge(), "accuracy", lambda y, t: np.mean((y > 0) == (t > 0))),
+    "SquaredError": (gd.SquaredError(), "rmse", lambda y, t: np.sqrt(np.mean((y - t) ** 2))),
+    "Huber": (gd.Huber(), "rmse", lambda y, t: np.sqrt(np.mean((y - t) ** 2))),
+    "Poisson": (gd.Poisson(), "rmse", lambda y, t: np.sqrt(np.mean((np.exp(y) - t) ** 2))),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_evaluate_gives_the_metric_of_the_loss(name):
+    loss, metric, rule = LOSSES[name]
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((30, 4)), rng.integers(0, 2, (30, 2))
+    t = 2 * t - 1 if name == "Hinge" else t
+    model = Model(gd.Sequential(gd.Dense(4, 2)), loss=loss, dtype="float64")
+    scores = model.evaluate(x, t, batch_size=7)
+    assert set(scores) == {"loss", metric}
+    assert scores[metric] == pytest.approx(float(rule(model.predict(x), t)), rel=1e-12)
+    assert scores["loss"] == pytest.approx(float(loss(model.predict(x), t.astype(float)).value), rel=1e-12)
+    history = model.fit(x, t, optimizer=gd.SGD(lr=0.01), epochs=3, batch_size=10, verbose=0, metrics=[metric])
+    assert len(history[metric]) == 3
+
+
+def test_one_hot_targets_give_the_same_accuracy():
+    x, t = data()
+    model = classifier()
+    assert model.evaluate(x, np.eye(3)[t]) == pytest.approx(model.evaluate(x, t), rel=1e-12)
+
+
+def test_arrays_of_the_own_library_stay_there(bk):
+    x, t = data()
+    here, there = classifier(bk), classifier(bk)
+    here.fit(bk.put(x), bk.put(t), optimizer=gd.SGD(lr=0.1), epochs=2, batch_size=8, verbose=0)
+    there.fit(x, t, optimizer=gd.SGD(lr=0.1), epochs=2, batch_size=8, verbose=0)
+    np.testing.assert_array_equal(bk.get(here.theta), bk.get(there.theta))
+    assert type(here.predict(bk.put(x))) is type(bk.put(x))
+
+
+def test_what_the_user_holds_is_not_overwritten(bk):
+    x, t = data()
+    model, optimizer = classifier(bk), gd.Adam()
+    theta = model.theta
+    kept = bk.get(theta)
+    model.fit(x, t, optimizer=optimizer, epochs=1, batch_size=8, verbose=0)
+    np.testing.assert_array_equal(bk.get(theta), kept)
+    step, state = model.training_step(optimizer), optimizer.init(theta)
+    for _ in range(3):
+        new, _, value = step(theta, state, bk.put(x), bk.put(t))
+    np.testing.assert_array_equal(bk.get(theta), kept)
+    assert float(bk.get(value)) == pytest.approx(classifier().evaluate(x, t)["loss"], rel=1e-10)
+    assert np.abs(bk.get(new) - kept).max() > 0
+
+
+def test_data_in_a_file_larger_than_wished(tmp_path):
+    x, t = data()
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "bytes.npy", np.clip(np.round(16 * x + 128), 0, 255).astype(np.uint8))
+    mapped, plain = np.load(tmp_path / "x.npy", mmap_mode="r"), x
+    thetas = []
+    for source in (mapped, plain):
+        model = classifier()
+        model.fit(source, t, optimizer=gd.SGD(lr=0.1), epochs=2, batch_size=8, verbose=0)
+        thetas.append(model.theta)
+    np.testing.assert_array_equal(*thetas)
+    stored = np.load(tmp_path / "bytes.npy", mmap_mode="r")
+    dataset = gd.data.Dataset(stored, t, prepare=lambda part: (part.astype("float64") - 128) / 16)
+    model = classifier()
+    history = model.fit(dataset, optimizer=gd.SGD(lr=0.1), epochs=2, batch_size=8, verbose=0, validation_data=dataset)
+    assert history["val_loss"][-1] < history["loss"][0]
+    assert model.evaluate(dataset)["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-12)
+
+
+def test_input_size_from_the_first_data():
+    x, _ = data()
+    model = Model(gd.Sequential(gd.Dense(3)), loss=gd.CrossEntropy())
+    assert "not built" in repr(model)
+    assert model.predict(x).shape == (60, 3)
+    assert model.layout.size == 15
+    assert "15 parameters" in repr(model)
+
+
+def test_same_seed_same_start_everywhere(bk):
+    np.testing.assert_array_equal(bk.get(classifier(bk, seed=5).theta), classifier(seed=5).theta)
+    assert np.abs(classifier(seed=5).theta - classifier(seed=6).theta).max() > 0.01
+
+
+def test_jax_without_double_precision():
+    pytest.importorskip("jax")
+    code = (
+        "import gdnet as gd\n"
+        "try:\n"
+        "    gd.Model(gd.Dense(2, 1), loss=gd.SquaredError(), backend='jax', dtype='float64')\n"
+        "except gd.errors.OptionError as error:\n"
+        "    print(error)\n"
+        "print(gd.Model(gd.Dense(2, 1), loss=gd.SquaredError(), backend='jax').theta.dtype)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
+    told = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment,
+                          check=True).stdout  # fmt: skip
+    assert "JAX_ENABLE_X64=1" in told
+    assert told.endswith("float32\n")
