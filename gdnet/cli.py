@@ -129,8 +129,8 @@ def _load(options: argparse.Namespace) -> tuple[tuple[Any, Any], tuple[Any, Any]
     if path.suffix not in (".csv", ".npz"):
         raise OptionError(f'data must be "digits", "mnist", or a .csv or .npz file, got {options.data!r}')
     column = -1 if options.target is None else int(options.target) if options.target.isdigit() else options.target
-    x, t = data.read_csv(path, target=column) if path.suffix == ".csv" else data.read_npz(path)
-    x = x.astype(options.dtype)
+    read: Any = data.read_csv(path, target=column) if path.suffix == ".csv" else data.read_npz(path)
+    x, t = read[0].astype(options.dtype), read[1]
     labels = np.issubdtype(t.dtype, np.integer) and t.ndim == 1
     t = t if labels or t.ndim > 1 else t[:, None]
     train_x, test_x, train_t, test_t = data.train_test_split(

@@ -8,6 +8,7 @@ import numpy as np
 
 from gdnet.backend.base import Array, Backend
 from gdnet.backend.numpy_compile import CompiledStep
+from gdnet.backend.numpy_kernels import KERNELS
 from gdnet.backend.numpy_trace import opaque
 from gdnet.backend.special import erf
 
@@ -23,6 +24,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     mutable = True
+    kernels = KERNELS
 
     def __init__(self) -> None:
         super().__init__(xp, "cpu")
@@ -40,11 +42,11 @@ class NumpyBackend(Backend):
         return _erf(self, x)
 
     def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
-        return CompiledStep(step)
+        return CompiledStep(step, donate)
 
 
-@opaque
-def _erf(backend: NumpyBackend, x: Array) -> Array:
+@opaque()
+def _erf(backend: Backend, x: Array) -> Array:
     """In blocks, so that the forty passes of the agnostic body stay in the cache; tiny arrays by the C library."""
     if x.size <= 1024:
         return np.fromiter(map(math.erf, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)

@@ -10,7 +10,7 @@ are checked against the step itself, and a step that cannot be written down (it 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,18 +35,21 @@ class Program:
 
 
 class CompiledStep:
-    """`step` itself where it cannot be written down, its programs where it can; the results are the same."""
+    """`step` itself where it cannot be written down, its programs where it can; the results are the same.
 
-    def __init__(self, step: Callable) -> None:
-        self.step = step
+    `donate` numbers arguments that the caller will not use again: results may take their memory.
+    """
+
+    def __init__(self, step: Callable, donate: Sequence[int] = ()) -> None:
+        self.step, self.donate = step, frozenset(donate)
         self.programs: dict[Any, Program | None] = {}
         functools.update_wrapper(self, step)
 
     def __call__(self, *args: Any) -> Any:
-        leaves, form = flatten(args)
+        leaves, _ = flatten(args)
         signature = tuple([(a.shape, a.dtype) for a in leaves])
         if signature not in self.programs:
-            self._compile(signature, leaves, form)
+            self._compile(signature, args)
         program = self.programs.get(signature)
         if program is None:
             return self.step(*args)
@@ -54,13 +57,16 @@ class CompiledStep:
             return self._checked(program, signature, args, leaves)
         return unflatten(program.form, iter(program.run(*leaves)))
 
-    def _compile(self, signature: Any, leaves: list[Any], form: Any) -> None:
+    def _compile(self, signature: Any, args: Any) -> None:
         if len(self.programs) >= MAX_PROGRAMS:
             return
         tape = Tape()
         try:
-            traced = unflatten(form, iter([tape.input(a) for a in leaves]))
-            outputs, out_form = flatten(self.step(*traced))
+            inputs = []
+            for i, argument in enumerate(args):
+                leaves, form = flatten(argument)
+                inputs.append(unflatten(form, iter([tape.input(a, i in self.donate) for a in leaves])))
+            outputs, out_form = flatten(self.step(*inputs))
             if not all(isinstance(o, Traced) and o.value is not None for o in outputs):
                 raise Untraceable("a result does not depend on the arguments")
             values = [o.value for o in outputs]
@@ -73,7 +79,7 @@ class CompiledStep:
         """Run both, and keep the program only if it gives what the step gives."""
         program.checks_left -= 1
         expected = self.step(*args)
-        found = program.run(*leaves)
+        found = program.run(*map(np.array, leaves))  # copies, since donated arguments may be overwritten
         for a, b in zip(flatten(expected)[0], found, strict=True):
             if not np.array_equal(a, b, equal_nan=True):
                 self.programs[signature] = None

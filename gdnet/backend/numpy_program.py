@@ -47,6 +47,7 @@ class Writer:
     def __init__(self, calls: list[Call], outputs: list[Value]) -> None:
         self.calls, self.outputs = calls, outputs
         self.escaping = {v.root for v in outputs}
+        self.donors: list[Value] = []  # donated arguments whose memory no result has taken
         self.last = {v.root: i for i, call in enumerate(calls) for v in [*_reads(call), *call.results]}
         self.names: dict[str, Any] = {}
         self.known: dict[int, str] = {}
@@ -55,6 +56,7 @@ class Writer:
         self.free: dict[tuple[np.dtype, int], list[np.ndarray]] = {}
 
     def program(self, inputs: list[Value]) -> tuple[Callable, str]:
+        self.donors = [v for v in inputs if v.donated and v not in self.escaping]
         lines = [line for i, call in enumerate(self.calls) if (line := self._line(i, call))]
         lines.append(f"return ({''.join(self._text(v) + ', ' for v in self.outputs)})")
         source = f"def program({', '.join(v.name for v in inputs)}):\n    " + "\n    ".join(lines) + "\n"
@@ -80,10 +82,33 @@ class Writer:
                 arguments.append(f"out={self._text(result)}")
             else:
                 target = result.name
+                if elementwise and (donor := self._donor(i, result, _reads(call))):
+                    arguments.append(f"out={donor}")
+        if taken := self._donors_of_kernel(i, call):
+            arguments.append(f"out=({', '.join(taken)},)")
         self._release(i, call)
         if function is np.empty_like and call.results[0] in self.made:
             return ""
         return f"{target + ' = ' if target else ''}{self._constant(_label(function), function)}({', '.join(arguments)})"
+
+    def _donor(self, i: int, result: Value, candidates: list[Value]) -> str:
+        """The donated argument, not needed after this call, whose memory the result takes; empty if there is none."""
+        for v in candidates:
+            fits = (v.shape, v.dtype) == (result.shape, result.dtype) and result.shape != ()
+            if v in self.donors and self.last[v] == i and fits and result in self.escaping:
+                self.donors.remove(v)
+                return v.name
+        return ""
+
+    def _donors_of_kernel(self, i: int, call: Call) -> list[str]:
+        """The same for the results of a kernel, all or none."""
+        chosen = [call.args[1 + k] for k in getattr(call.function, "reuses", ())]
+        kept = list(self.donors)
+        taken = [self._donor(i, r, [v]) for r, v in zip(call.results, chosen, strict=False)]
+        if taken and all(taken):
+            return taken
+        self.donors = kept
+        return []
 
     def _is_view_of_buffer(self, call: Call) -> bool:
         view = len(call.results) == 1 and call.results[0].root is not call.results[0]

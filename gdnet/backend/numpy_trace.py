@@ -20,6 +20,7 @@ class Value:
     root: "Value"
     shape: tuple[int, ...]
     dtype: np.dtype
+    donated: bool = False  # an argument whose memory a result may take
 
     def __repr__(self) -> str:
         return self.name
@@ -110,8 +111,9 @@ class Tape:
         self._alive += [plain, _memory(plain)]
         return traced
 
-    def input(self, array: Any) -> Traced:
+    def input(self, array: Any, donated: bool = False) -> Traced:
         value = self._new(np.asarray(array))
+        value.donated = donated
         self.inputs.append(value)
         return self.wrap(np.array(array), value)
 
@@ -171,12 +173,21 @@ def _memory(a: np.ndarray) -> np.ndarray:
     return a
 
 
-def opaque(kernel: Callable) -> Callable:
-    """Let a hand-written kernel appear in a program as one call."""
+def opaque(*reuses: int) -> Callable[[Callable], Callable]:
+    """Let a hand-written kernel, `kernel(backend, *args, out=None)`, appear in a program as one call.
 
-    @functools.wraps(kernel)
-    def call(backend: Any, *args: Any) -> Any:
-        tape = next((a.tape for a in args if isinstance(a, Traced)), None)
-        return kernel(backend, *args) if tape is None else tape.call(kernel, (backend, *args), {})
+    `reuses` numbers, for each result, the argument whose memory it may take when that argument was donated; the kernel
+    is then called with `out`, one array a result.
+    """
 
-    return call
+    def decorate(kernel: Callable) -> Callable:
+        kernel.reuses = reuses  # type: ignore[attr-defined]
+
+        @functools.wraps(kernel)
+        def call(backend: Any, *args: Any) -> Any:
+            tape = next((a.tape for a in args if isinstance(a, Traced)), None)
+            return kernel(backend, *args) if tape is None else tape.call(kernel, (backend, *args), {})
+
+        return call
+
+    return decorate

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,27 +42,22 @@ def run_checks(backend: Backend, dtypes: tuple[str, ...] = ("float64", "float32"
     >>> all(result.passed for result in run_checks(get_backend("cpu"), ("float32",)))
     True
     """
-    yield _result("random", "the same bits everywhere", lambda: _random(backend))
+    yield _result("random", "the same bits everywhere", partial(_random, backend))
     if "float64" in dtypes:
         for layer in LAYERS:
-            yield _result("layer", layer.name, lambda c=layer: f"{check_layer(c.layer, c.in_shape, backend=backend)}")
+            yield _result("layer", layer.name, partial(check_layer, layer.layer, layer.in_shape, backend=backend))
         for loss in LOSSES:
-            prediction, target = loss.draw()
-            del prediction
-            yield _result(
-                "loss", loss.name, lambda c=loss, t=target: f"{check_loss(c.loss, c.out_shape, t, backend=backend)}"
-            )
+            target = loss.draw()[1]
+            yield _result("loss", loss.name, partial(check_loss, loss.loss, loss.out_shape, target, backend=backend))
     for dtype in dtypes:
         for case in FIRST_ORDER:
-            yield _result(
-                "optimizer", f"{case.name}, {dtype}", lambda c=case, d=dtype: _trajectory(backend, c.optimizer, d)
-            )
-        yield _result("step", f"compiled, {dtype}", lambda d=dtype: _compiled(backend, d))
+            yield _result("optimizer", f"{case.name}, {dtype}", partial(_trajectory, backend, case.optimizer, dtype))
+        yield _result("step", f"compiled, {dtype}", partial(_compiled, backend, dtype))
 
 
-def _result(kind: str, name: str, check: Callable[[], str]) -> Result:
+def _result(kind: str, name: str, check: Callable[[], object]) -> Result:
     try:
-        lines = check().splitlines()
+        lines = str(check()).splitlines()
         return Result(kind, name, True, lines[0] if lines else "")
     except (AssertionError, GdnetError) as error:
         return Result(kind, name, False, str(error))

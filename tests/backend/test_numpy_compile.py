@@ -8,6 +8,7 @@ from gdnet.backend import get_backend
 from gdnet.backend.numpy_compile import CHECKED_CALLS, CompiledStep
 from gdnet.backend.numpy_trace import opaque
 from gdnet.backend.tree import flatten, unflatten
+from gdnet.optimizers.adam import adam_update
 from gdnet.testing.cases_optimizers import FIRST_ORDER
 
 RNG = np.random.default_rng(0)
@@ -63,11 +64,12 @@ def test_training_steps_are_compiled_and_equal(net, loss, dtype):
 
 
 @pytest.mark.parametrize("case", FIRST_ORDER, ids=lambda case: case.name)
-def test_every_first_order_optimizer_is_compiled_and_equal(case):
+@pytest.mark.parametrize("donate", [(), (0, 1)], ids=["kept", "donated"])
+def test_every_first_order_optimizer_is_compiled_and_equal(case, donate):
     net = gd.Sequential(gd.Dense(6, 5), gd.Tanh(), gd.Dense(1))
     optimizer = case.optimizer.bind(net.layout())
     step = gd.training_step(net, gd.SquaredError(), optimizer)
-    compiled = get_backend().compile(step)
+    compiled = get_backend().compile(step, donate)
     theta = net.parameters(like=np.zeros((1, 6), np.float32))
     a, b = (theta, optimizer.init(theta)), (theta, optimizer.init(theta))
     for _ in range(30):
@@ -103,6 +105,33 @@ def test_results_survive_the_next_call():
         np.testing.assert_array_equal(tail, (x + 1)[1:])
 
 
+def test_donated_arguments_give_their_memory_and_others_do_not():
+    def step(theta, state, x):
+        return theta - 0.5 * x, (state[0] + x, state[1]), x + 1.0
+
+    compiled = get_backend().compile(step, donate=(0, 1))
+    theta, state, x = np.zeros(5), (np.ones(5), np.full(5, 2.0)), np.arange(5.0)
+    for n in range(1, 7):
+        before = theta
+        theta, state, y = compiled(theta, state, x)
+        np.testing.assert_array_equal(theta, -0.5 * n * x)
+        np.testing.assert_array_equal(state[0], 1 + n * x)
+        np.testing.assert_array_equal(y, x + 1)
+        assert np.shares_memory(before, theta) == (n > CHECKED_CALLS)
+    np.testing.assert_array_equal(x, np.arange(5.0))
+
+
+@pytest.mark.parametrize("size", [1, 100, 16384, 40000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_blocked_adam_is_the_agnostic_one(size, dtype):
+    args = [RNG.standard_normal(size).astype(dtype) for _ in range(4)]
+    args[2] = args[2] ** 2
+    options = (np.asarray(0.01, dtype), np.asarray(3, np.int32), 0.9, 0.999, 1e-8)
+    backend = get_backend()
+    for a, b in zip(adam_update(backend, *args, *options), adam_update.body(np, *args, *options), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_repeated_expression_is_computed_once():
     compiled = compiled_equals(lambda x, y: ((x - y) * (x - y), (x - y) + 1.0), lambda: [RNG.random(5), RNG.random(5)])
     assert used(compiled)
@@ -127,7 +156,7 @@ def test_a_step_that_cannot_be_written_down_is_simply_run(step):
 
 
 def test_an_own_kernel_is_one_call():
-    @opaque
+    @opaque()
     def kernel(backend, x, y):
         return np.add(x, y), x * y
 
