@@ -4,6 +4,7 @@ from gdnet.optimizers.adam import Adam, AdamW, NAdam
 from gdnet.optimizers.adaptive import AdaGrad, RMSProp
 from gdnet.optimizers.averaging import Averaged
 from gdnet.optimizers.base import FirstOrder, Info, Optimizer
+from gdnet.optimizers.bayesian_regularization import BayesianRegularization
 from gdnet.optimizers.bfgs import BFGS
 from gdnet.optimizers.conjugate_gradient import ConjugateGradient
 from gdnet.optimizers.function import FunctionObjective
@@ -40,6 +41,7 @@ __all__ = [
     "AdamW",
     "Armijo",
     "Averaged",
+    "BayesianRegularization",
     "ConjugateGradient",
     "ConstantRate",
     "CosineDecay",

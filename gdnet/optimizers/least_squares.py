@@ -11,6 +11,7 @@ from gdnet.errors import DataError, OptionError
 from gdnet.optimizers.least_squares_box import make_box
 from gdnet.optimizers.least_squares_root import BudgetSpent, ResidualObjective
 from gdnet.optimizers.levenberg_marquardt import LevenbergMarquardt
+from gdnet.optimizers.levenberg_marquardt_polish import undamped_step
 from gdnet.optimizers.result import OptimizeResult
 from gdnet.optimizers.solver import Point, as_start, read
 
@@ -29,6 +30,8 @@ REASONS = {
 }
 STATIONARY = 1e-4
 """`success` needs max_j |J_jᵀ r| / (|J_j| |r|) at most this, whatever the stop reason: checked at the end."""
+STILL = 1e-6
+"""Or, where residuals are mere rounding and their direction says nothing: an undamped step this small, relatively."""
 
 
 def least_squares(
@@ -70,7 +73,7 @@ def least_squares(
     x_scale : "jac" or (n,) array
         "jac": Moré's scaling by the Jacobian's columns, so that units do not matter. Else a typical size of each x_j.
     max_nfev : int, optional
-        Points tried at most; by default max(1000, 200 n).
+        Points tried at most; by default max(10000, 1000 n).
     verbose : 0, 1 or 2
         2 prints a line an iteration, 1 the last one.
     callback : OptimizeResult -> True to stop
@@ -110,10 +113,10 @@ def least_squares(
         raise OptionError(f"max_nfev must be at least 1, got {max_nfev}")
     if box is not None and space not in (None, "parameters"):
         raise OptionError(f'bounds need space="parameters", got {space!r}')
-    limit = max(1000, 200 * n) if max_nfev is None else int(max_nfev)
+    limit = max(10_000, 1000 * n) if max_nfev is None else int(max_nfev)
     objective = ResidualObjective(backend, fun, jac, tuple(args), kwargs, limit, box)
     solver = LevenbergMarquardt(
-        min_grad=0.0, ftol=ftol or 0.0, xtol=xtol or 0.0, decrease=0.1, bend=1.5, trust=0.5, box=box,
+        min_grad=0.0, ftol=ftol or 0.0, xtol=xtol or 0.0, decrease=0.1, bend=1.5, trust=0.5, forget_after=30, box=box,
         unit=_unit(backend, x_scale, x), space=space or ("parameters" if n < 2000 else "auto"),
     )  # fmt: skip
     state, at, stop = solver.init(x), Point(backend, objective(x), x), None
@@ -162,10 +165,20 @@ def _result(objective: ResidualObjective, state: Any, stop: str, box: Any) -> Op
         x=at.theta, cost=at.value, fun=A.residual, jac=A.dense(), grad=A.gradient,
         optimality=read(at.backend, xp.max(xp.abs(A.gradient * free)))[0], active_mask=mask, nit=state.iteration,
         nfev=objective.nfev, njev=objective.njev, ncalls=objective.ncalls, status=status,
-        success=bool(stop == "vanished" or (stop in REASONS and cosine <= STATIONARY and status > 0)),
+        success=bool(stop == "vanished" or (status in (1, 2, 3, 5, 6) and (cosine <= STATIONARY or _still(at, box)))),
         message=f"{message} Largest cosine between the residual and a column of the Jacobian: {cosine:.1e}.",
         stop_reason=stop, orthogonality=cosine,
     )  # fmt: skip
+
+
+def _still(at: Point, box: Any) -> bool:
+    """Whether an undamped step would hardly move the parameters."""
+    step = undamped_step(at, at.evaluation.root_jacobian, box)
+    if step is None:
+        return False
+    xp, D = at.backend.xp, at.evaluation.root_jacobian.diagonal()
+    moved, size = read(at.backend, xp.sum(D * step * step), xp.sum(D * at.theta * at.theta))
+    return moved <= STILL**2 * size
 
 
 def _unit(backend: Backend, x_scale: Any, x: Array) -> Array | None:

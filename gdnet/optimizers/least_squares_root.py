@@ -9,9 +9,12 @@ import numpy as np
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.optimizers.solver import read
 
 FORMULAS = (None, "2-point", "3-point", "cs")
 COMPLEX_STEP = 1e-30
+LONGER = (1e3, 1e6, 1e9)
+"""Steps tried where the first one changed nothing."""
 
 
 class DenseRoot:
@@ -186,13 +189,30 @@ class ResidualObjective:
         if self.box is not None:
             return self._inside(x, r, h, central)
         index, zero = xp.arange(n, device=self.backend.device), xp.zeros_like(x)
+        unknown = self.sensitivity is None
+
+        def change(j: int, size: float = 1.0) -> tuple[Array, Array]:
+            move = xp.where(index == j, size * h, zero)
+            up, down = x + move, x - move if central else x
+            return self.residual(up) - (self.residual(down) if central else r), xp.sum(up - down)  # as rounded
+
         columns = []
         for j in range(n):
-            move = xp.where(index == j, h, zero)
-            up, down = x + move, x - move if central else x
-            width = xp.sum(up - down)  # the step as rounded
-            columns.append((self.residual(up) - (self.residual(down) if central else r)) / width)
+            difference, width = change(j)
+            if unknown and self._lost(difference, r):
+                for size in LONGER:
+                    difference, width = change(j, size)
+                    if not self._lost(difference, r):
+                        break
+            columns.append(difference / width)
         return xp.stack(columns, axis=1)
+
+    def _lost(self, difference: Array, r: Array) -> bool:
+        """Whether a difference is rounding and no more: the parameter's unit is larger than its step supposed."""
+        xp = self.backend.xp
+        eps = float(xp.finfo(r.dtype).eps)
+        (ratio,) = read(self.backend, xp.sum(difference * difference) - (64.0 * eps) ** 2 * xp.sum(r * r))
+        return ratio <= 0.0
 
     def _inside(self, x: Array, r: Array, steps: Array, central: bool) -> Array:
         """Differences that stay within the bounds; near one, one-sided and of the same order."""

@@ -22,6 +22,10 @@ PROBE = 0.1
 SHORT_STEP = 1e-3
 """Steps below this part of the parameters are straight enough without acceleration."""
 VANISHED = 1e-11
+"""Residuals below this part of those at the start, and of 1, are none: for minima where the matrix is singular, which
+are approached by a constant factor a step and never reached."""
+FORGET = 0.5
+"""What Moré's maximum keeps of itself at each step, once `forget_after` steps did not suffice."""
 MARQUARDT_UNIT = 2.0
 """The classic rule is written for the value ||e||² and EᵀE + μ I; the Gauss-Newton matrix here is 2 EᵀE."""
 
@@ -35,6 +39,7 @@ class LMMemory(NamedTuple):
     first: float = math.nan
     last: float = math.nan
     doubted: float = math.inf
+    steps: int = 0
 
 
 class Attempt(NamedTuple):
@@ -78,6 +83,8 @@ class LevenbergMarquardt(Solver):
         A typical size of each parameter: D = 1 / unit instead of `scaling`.
     box : Box, optional
         Bounds, as `least_squares` makes them; they need the space of parameters.
+    forget_after : int
+        After so many steps Moré's maximum halves at each: a start with far larger derivatives no longer slows it.
     polish : int
         Undamped steps by QR at most, once `ftol` or `xtol` holds; 0 for none.
     ftol, xtol : float
@@ -108,6 +115,7 @@ class LevenbergMarquardt(Solver):
     mu_max: float | None = None
     decrease: float = 1.0 / 3.0
     first_step: float = 10.0
+    forget_after: float = math.inf
     polish: int = 12
     max_memory: int = 1 << 31
     cg_tol: float = 5e-4
@@ -168,7 +176,7 @@ class LevenbergMarquardt(Solver):
             done = self._solved_exactly(attempt, memory, near) if accepted else None
             if accepted and (done or near or math.isfinite(new.norm)):  # the last steps choose their own derivatives
                 memory = self._less_damping(memory, rho)
-                memory = memory._replace(last=attempt.size)
+                memory = memory._replace(last=attempt.size, steps=memory.steps + 1)
                 if done and self.polish:
                     new = settle(at, new, trial, root_of, self.max_memory, self.box)
                 if done or near is None:
@@ -200,7 +208,9 @@ class LevenbergMarquardt(Solver):
                 return 1.0
             old = memory.scale
             fits = old is not None and tuple(old.shape) == tuple(curvature.shape)
-            seen[0] = xp.maximum(old, curvature) if fits else curvature
+            seen[0] = (
+                xp.maximum(FORGET * old if memory.steps > self.forget_after else old, curvature) if fits else curvature
+            )
             return xp.where(seen[0] > 0.0, seen[0], xp.ones_like(seen[0]))
 
         if self.box is not None:
@@ -263,7 +273,7 @@ class LevenbergMarquardt(Solver):
 
     def _solved_exactly(self, attempt: Attempt, memory: LMMemory, near: str | None) -> str | None:
         """Residuals at nothing, or steps that shrink so fast that the next one would be rounding."""
-        if self.ftol and attempt.point.value <= VANISHED**2 * memory.first:
+        if self.ftol and attempt.point.value <= VANISHED**2 * min(memory.first, 1.0):
             return "vanished"
         limit = (500.0 * _eps(attempt.point)) ** 2 * attempt.norm
         return "xtol" if near == "xtol" and attempt.size**2 / memory.last < limit else None

@@ -153,6 +153,17 @@ def _moved(point: Point, step: np.ndarray, index: np.ndarray | None, box: Any) -
     return theta if box is None else box.project(theta)
 
 
+def undamped_step(point: Point, A: Any, box: Any = None) -> Array | None:
+    """The Gauss-Newton step of the parameters that no bound holds, or None where it is not defined."""
+    index = _free(point, A, box)
+    if not polishable(A, 1 << 62) or (index is not None and index.size == 0):
+        return None
+    model = Undamped(point, A, 1 << 62, index)
+    if not model.regular:
+        return None
+    return _moved(point, point.backend.to_numpy(model.step()), index, None) - point.theta
+
+
 def polishable(A: Any, max_memory: int) -> bool:
     """Whether there are residuals, no fewer than parameters, whose matrix fits."""
     m, p = A.shape

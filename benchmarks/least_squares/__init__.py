@@ -1,0 +1,1 @@
+"""Least squares: published test problems, and Levenberg-Marquardt beside its peers."""

@@ -1,0 +1,238 @@
+"""Bayesian regularisation: Levenberg-Marquardt that finds its own weight decay from the evidence of the data."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from gdnet.backend import Array, Backend
+from gdnet.errors import OptionError
+from gdnet.optimizers.levenberg_marquardt import LevenbergMarquardt, LMMemory, root_of
+from gdnet.optimizers.lm_spaces import choose_space
+from gdnet.optimizers.solver import Move, Point, SolverInfo, SolverState, read
+
+TINY = 1e-300
+
+
+class Evidence(NamedTuple):
+    """What the data say: noise precision beta, weight precision alpha, effective number of parameters gamma."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    data_error: float
+    weight_error: float
+
+
+class BayesMemory(NamedTuple):
+    """Levenberg-Marquardt's memory, the precisions, and the unit in which the data's error is counted."""
+
+    lm: LMMemory
+    evidence: Evidence
+    settled: int = 0
+
+
+class BayesInfo(NamedTuple):
+    """What a step tells: a solver's own fields, and alpha, beta and gamma after it."""
+
+    value: Any
+    new_value: float
+    gradient_norm: float
+    stop: str | None
+    moved: bool
+    alpha: float
+    beta: float
+    gamma: float
+
+
+class PenalisedRoot:
+    """[√β' A; √α I]: the rows of A and one more for each parameter, in the same protocol."""
+
+    def __init__(self, A: Any, theta: Array, beta: float, alpha: float) -> None:
+        self.A, self.theta, self.b, self.a = A, theta, math.sqrt(beta), math.sqrt(alpha)
+        self.backend, self.xp, self.dtype = A.backend, A.xp, A.dtype
+        self.m, self.p = A.shape
+        self.shape = (self.m + self.p, self.p)
+        self.accuracy = A.accuracy
+
+    @cached_property
+    def gradient(self) -> Array:
+        return self.b**2 * self.A.gradient + self.a**2 * self.theta
+
+    @cached_property
+    def residual(self) -> Array:
+        return self.xp.concat([self.b * self.A.residual, self.a * self.theta])
+
+    def matvec(self, v: Array) -> Array:
+        return self.xp.concat([self.b * self.A.matvec(v), self.a * v])
+
+    def rmatvec(self, u: Array) -> Array:
+        return self.b * self.A.rmatvec(u[: self.m]) + self.a * u[self.m :]
+
+    def bend(self, v: Array, h: float) -> Array:
+        return self.xp.concat([self.b * self.A.bend(v, h), self.xp.zeros_like(v)])
+
+    def dense(self, max_bytes: int = 1 << 31) -> Array:
+        eye = self.xp.eye(self.p, dtype=self.dtype, device=self.backend.device)
+        return self.xp.concat([self.b * self.A.dense(max_bytes), self.a * eye], axis=0)
+
+    def normal(self, max_bytes: int = 1 << 31) -> Array:
+        eye = self.xp.eye(self.p, dtype=self.dtype, device=self.backend.device)
+        return self.b**2 * self.A.normal(max_bytes) + self.a**2 * eye
+
+    def diagonal(self, max_bytes: int = 1 << 31) -> Array:
+        return self.b**2 * self.A.diagonal(max_bytes) + self.a**2
+
+    @property
+    def gram_flops(self) -> float:
+        return math.inf  # the rows of the penalty make the space of samples no smaller
+
+    @property
+    def product_flops(self) -> float:
+        return self.A.product_flops
+
+
+class PenalisedEvaluation:
+    """β' E + α ||theta||² / 2 at one theta, from the evaluation of the data's part."""
+
+    def __init__(self, inner: Any, theta: Array, beta: float, alpha: float, backend: Backend) -> None:
+        self.inner, self.theta, self.beta, self.alpha, self.backend = inner, theta, beta, alpha, backend
+
+    @cached_property
+    def value(self) -> Array:
+        xp = self.backend.xp
+        return self.beta * self.inner.value + (0.5 * self.alpha) * xp.sum(self.theta * self.theta)
+
+    @cached_property
+    def root_jacobian(self) -> PenalisedRoot:
+        A = root_of(Point(self.backend, self.inner, self.theta))
+        if A.residual is None:
+            raise OptionError("BayesianRegularization needs a sum of squares: the evidence is that of Gaussian noise")
+        return PenalisedRoot(A, self.theta, self.beta, self.alpha)
+
+    @property
+    def gradient(self) -> Array:
+        return self.root_jacobian.gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class BayesianRegularization(LevenbergMarquardt):
+    """Minimises F = β E_D + α E_W with E_D = Σ e², E_W = Σ θ², and sets α and β to their most probable values.
+
+    After each accepted step, with H = 2β EᵀE + 2α I: γ = P - 2α tr H⁻¹ parameters are determined by the data,
+    α = γ / (2 E_W) and β = (M - γ) / (2 E_D). No validation set is needed to choose the weight decay.
+
+    Parameters
+    ----------
+    alpha, beta : float
+        At the start. By default α = 0 and β = 1, as in MATLAB's trainbr; γ is then P.
+    mu : float
+        0.005, as there.
+    settle : float
+        The run ends, with reason "evidence", when γ has changed by less than this, relatively, and F by less than
+        `settle`², over five steps; 0 is off.
+    **options
+        Of `LevenbergMarquardt`. `min_grad`, `goal` and the history are those of the objective without the penalty.
+
+    Notes
+    -----
+    `info` carries alpha, beta and gamma; so does the result of `run`. The objective must be a sum of squares: its
+    value V = ½||r||² is brought to the textbook's E_D by e = r √(N/2) for the mean squared error of N examples, for
+    which r = √(2/N) e; a plain function's residuals are taken as e themselves. The scale of e only scales β.
+
+    Reference: MacKay (1992), Neural Computation 4(3); Foresee and Hagan (1997), ICNN.
+
+    >>> import numpy as np, gdnet as gd
+    >>> rng = np.random.default_rng(0)
+    >>> x = np.linspace(-1, 1, 40)[:, None]
+    >>> t = np.sin(3 * x) + 0.2 * rng.standard_normal(x.shape)
+    >>> net = gd.Sequential(gd.Dense(1, 15), gd.Tanh(), gd.Dense(1))
+    >>> objective = gd.Objective(net, gd.SquaredError(), x, t, backend=gd.get_backend(), layout=net.layout())
+    >>> found = BayesianRegularization(max_iter=100).run(objective, net.parameters(like=x))
+    >>> bool(2 < found.gamma < 15), net.layout().size
+    (True, 46)
+    """
+
+    mu: float = 0.005
+    alpha: float = 0.0
+    beta: float = 1.0
+    settle: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.alpha >= 0 and self.beta > 0 and self.settle >= 0):
+            raise OptionError(
+                f"BayesianRegularization: alpha and settle must not be negative and beta must be positive, got "
+                f"alpha={self.alpha}, settle={self.settle}, beta={self.beta}"
+            )
+
+    def start(self, theta: Array) -> Any:
+        nothing = Evidence(self.alpha, self.beta, float(theta.shape[0]), math.nan, math.nan)
+        return BayesMemory(super().start(theta), nothing)
+
+    def advance(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
+        """A Levenberg-Marquardt step on the penalised objective, then new precisions."""
+        backend, evidence = at.backend, memory.evidence
+        unit = _unit(at)
+        weight, decay = 2.0 * evidence.beta * unit, 2.0 * evidence.alpha  # β Σe² = β unit · 2V, α Σθ² = 2α · ½||θ||²
+
+        def penalised(point: Point) -> Point:
+            inner = PenalisedEvaluation(point.evaluation, point.theta, weight, decay, backend)
+            return Point(backend, inner, point.theta)
+
+        move = super().advance(penalised(at), memory.lm._replace(first=math.nan), lambda v: penalised(trial(v)))
+        new = at if move.point is None else Point(backend, move.point.evaluation.inner, move.point.theta)
+        found = self._evidence(new, evidence, unit)
+        same = abs(found.gamma - evidence.gamma) <= self.settle * found.gamma
+        same = same and abs(found.data_error - evidence.data_error) <= self.settle**2 * found.data_error
+        settled = memory.settled + 1 if same else 0
+        stop = "evidence" if self.settle and settled >= 5 else None
+        if move.stop is not None and same:
+            return Move(move.point, BayesMemory(move.memory, found, settled), move.stop)
+        # The objective has changed with its precisions: predictions start anew, the damping stays in its own units.
+        lm = move.memory._replace(scale=None, last=math.nan)
+        if move.stop is not None:  # at a minimum for the old precisions, not for the new ones
+            lm = lm._replace(mu=self.mu, nu=2.0)
+        return Move(new, BayesMemory(lm, found, settled), stop)
+
+    def _evidence(self, at: Point, old: Evidence, unit: float) -> Evidence:
+        """MacKay's update of the precisions at a new point."""
+        xp, A = at.backend.xp, root_of(at)
+        m, p = A.shape
+        weights, errors = read(at.backend, xp.sum(at.theta * at.theta), xp.sum(A.residual * A.residual))
+        errors *= unit
+        gamma = float(p) if old.alpha == 0.0 else self._effective(A, 2.0 * old.beta * unit, 2.0 * old.alpha)
+        gamma = min(max(gamma, 1e-3), float(p))
+        alpha = gamma / max(2.0 * weights, TINY)
+        beta = max(m - gamma, 1.0) / max(2.0 * errors, TINY)
+        if not (math.isfinite(alpha) and math.isfinite(beta)):
+            return old._replace(gamma=gamma, data_error=errors, weight_error=weights)
+        return Evidence(alpha, beta, gamma, errors, weights)
+
+    def _effective(self, A: Any, weight: float, decay: float) -> float:
+        """γ = Σ λ / (λ + α'/β') over the eigenvalues λ of AᵀA, or of A Aᵀ where that is smaller."""
+        xp = A.backend.xp
+        space = choose_space(A, self.max_memory)
+        matrix = A.gram() if space == "samples" or A.shape[0] < A.shape[1] else A.normal(self.max_memory)
+        values = xp.linalg.eigvalsh(matrix)
+        values = xp.where(values > 0.0, values, xp.zeros_like(values))
+        return read(A.backend, xp.sum(values / (values + decay / weight)))[0]
+
+    def step(self, objective: Any, theta: Array, state: SolverState) -> tuple[Array, SolverState, Any]:
+        theta, state, info = super().step(objective, theta, state)
+        found: Evidence = state.memory.evidence
+        told: SolverInfo = info
+        return theta, state, BayesInfo(*told, found.alpha, found.beta, found.gamma)
+
+    def _result(self, objective: Any, state: SolverState, stop: str, evaluations: int) -> Any:
+        result = super()._result(objective, state, stop, evaluations)
+        found: Evidence = state.memory.evidence
+        result.update(alpha=found.alpha, beta=found.beta, gamma=found.gamma)
+        return result
+
+
+def _unit(at: Point) -> float:
+    """What turns ||r||² into Σ e²: N / 2 for a network's mean over N examples, 1 for plain residuals."""
+    prediction = getattr(at.evaluation, "prediction", None)
+    return 1.0 if prediction is None else 0.5 * prediction.shape[0]
