@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import gdnet.backend.numpy_differences  # noqa: F401  (NumPy's form of rank_one_cross_entropy)
 from gdnet.backend import Array, overridable
 from gdnet.derivatives.evaluate import MAX_MEMORY, Around
 from gdnet.derivatives.numerical import numerical_gradient
