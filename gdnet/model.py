@@ -248,9 +248,9 @@ class Model:
             if name != metric:
                 raise OptionError(f"metrics: with {self.loss!r} there is {metric!r}, got {name!r}")
 
-        feed = Feed(data, None if optimizer.full_batch and batch_size == len(data) else batch_size, bool(shuffle),
-                    bool(drop_last), self.seed)  # fmt: skip
-        check_batching(optimizer, self.net.stochastic, feed.n_batches and feed.batch_size, len(data))
+        whole = optimizer.full_batch and batch_size == len(data)
+        feed = Feed(data, None if whole else batch_size, bool(shuffle), bool(drop_last), self.seed)
+        check_batching(optimizer, self.net.stochastic, feed.batch_size, len(data))
         bound = optimizer.bind(self.layout)
         step: Step
         if optimizer.full_batch:
@@ -365,7 +365,11 @@ class Model:
         xp, (_, rule) = self.backend.xp, metric_of(self.loss)
         y = self._predict(theta, x)
         each = rule(xp, y, t)
-        mean = xp.mean(each) if weight is None else xp.sum(each * weight) / xp.sum(weight)
+        if weight is None:
+            mean = xp.mean(each)
+        else:  # a batch in which no example counts has the mean 0
+            total = xp.sum(weight)
+            mean = xp.sum(each * weight) / xp.where(total > 0, total, xp.ones_like(total))
         return self.loss.at(self.backend, y, t, weight).value, mean
 
     # -- derivatives --------------------------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ class Feed:
     drop_last: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        self.n_batches  # noqa: B018 (refuses a batch size that is none)
+
     @property
     def n_batches(self) -> int:
         """Steps an epoch."""

@@ -149,3 +149,16 @@ def test_jax_without_double_precision():
                           check=True).stdout  # fmt: skip
     assert "JAX_ENABLE_X64=1" in told
     assert told.endswith("float32\n")
+
+
+def test_examples_of_weight_zero_do_not_count():
+    x, t = data()
+    weight = np.where(np.arange(60) < 30, 1.0, 0.0)
+    model, other = classifier(), classifier()
+    scores = model.evaluate(x, t, sample_weight=weight, batch_size=10)
+    assert scores == pytest.approx(model.evaluate(x[:30], t[:30]), rel=1e-12)
+    options = {"optimizer": gd.SGD(lr=0.1), "epochs": 2, "batch_size": 10, "shuffle": False, "verbose": 0}
+    history = model.fit(x, t, sample_weight=weight, **options)
+    expected = other.fit(x[:30], t[:30], **options)
+    assert history["loss"] == pytest.approx(expected["loss"], rel=1e-12)
+    np.testing.assert_allclose(model.theta, other.theta, rtol=1e-12)

@@ -149,3 +149,48 @@ def test_a_damaged_checkpoint_leaves_the_previous_one(tmp_path):
     resumed = train(None, gd.Adam(), path, resume=files.previous(path))
     np.testing.assert_array_equal(resumed.theta, train(None, gd.Adam()).theta)
     files.read(path, ("checkpoint",))
+
+
+def test_a_run_that_has_stopped_stays_stopped(tmp_path):
+    path = tmp_path / "run.safetensors"
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
+
+    def run(resume=None):
+        model = gd.Model(gd.Sequential(gd.Dense(3, 2)), loss=gd.SquaredError(), dtype="float64")
+        stop = gd.EarlyStopping(patience=2, min_delta=0.5, monitor="loss")
+        history = model.fit(x, t, optimizer=gd.SGD(lr=0.01), epochs=50, batch_size=10, verbose=0, resume=resume,
+                            callbacks=[gd.Checkpoint(path), stop])  # fmt: skip
+        return model, history
+
+    model, history = run()
+    again, same = run(resume=path)
+    assert same.stop_reason == history.stop_reason != "epochs"
+    assert dict(same) == dict(history)
+    np.testing.assert_array_equal(again.theta, model.theta)
+
+
+def test_time_and_interrupts_are_no_reason_to_stay_stopped(tmp_path):
+    path = tmp_path / "run.safetensors"
+
+    class Interrupt(gd.Callback):
+        def __init__(self, at):
+            self.at = at
+
+        def on_iteration_end(self, run):
+            if run.steps == self.at:
+                raise KeyboardInterrupt
+
+    def run(at, resume=None):
+        model = gd.Model(gd.Sequential(gd.Dense(3, 2)), loss=gd.SquaredError(), dtype="float64")
+        rng = np.random.default_rng(0)
+        x, t = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
+        history = model.fit(x, t, optimizer=gd.Adam(), epochs=4, batch_size=10, verbose=0, resume=resume,
+                            callbacks=[Interrupt(at), gd.Checkpoint(path, every=(100, "epoch"))])  # fmt: skip
+        return model, history
+
+    assert run(5)[1].stop_reason == "interrupted"  # in the middle of the second epoch; saved at the end
+    resumed, history = run(None, resume=path)
+    expected, whole = run(None)
+    assert dict(history) == dict(whole)
+    np.testing.assert_array_equal(resumed.theta, expected.theta)
