@@ -1,6 +1,5 @@
 """A network, a loss and a device behind fit, predict, evaluate and save."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, Key, get_backend
-from gdnet.backend.base import check_float
 from gdnet.data import Dataset, check_data, split
 from gdnet.errors import ArrayError, FileError, NotBuilt, OptionError, ShapeError
-from gdnet.layers import Context, Layer
+from gdnet.layers import Layer
 from gdnet.losses import Loss, class_weights_to_sample_weights
 from gdnet.network import Network, Objective, Sequential
 from gdnet.optimizers import SGD, Optimizer
@@ -20,8 +18,8 @@ from gdnet.training.callbacks import Callback, ProgressBar, check_callbacks
 from gdnet.training.feed import Feed
 from gdnet.training.history import History
 from gdnet.training.loop import Run, check_batching, train
-from gdnet.training.metrics import metric_of
-from gdnet.training.options import check_count, check_fraction
+from gdnet.training.metrics import CHUNK, Scorer, metric_of
+from gdnet.training.options import check_count, check_fraction, resolve_dtype
 from gdnet.training.step import FullBatchStep, Step, step_on
 from gdnet.training.stopping import StopOnNaN
 from gdnet.vector import Layout
@@ -29,8 +27,6 @@ from gdnet.vector import Layout
 __all__ = ["Model", "load"]
 
 KIND = "model"
-CHUNK = 4096
-"""How many examples `predict` and `evaluate` take at a time."""
 
 
 class Model:
@@ -87,8 +83,6 @@ class Model:
         self.in_shape: tuple[int, ...] | None = None
         self._theta: Array = None
         self._layout: Layout | None = None
-        self._scorer: Callable | None = None
-        self._predictor: Callable | None = None
         if in_shape is not None or self.net.in_shape is not None:
             self.build(self.net.resolve(None if in_shape is None else tuple(in_shape)))
 
@@ -105,6 +99,7 @@ class Model:
         self._layout = self.net.layout(in_shape)
         self.in_shape = in_shape
         self._theta = self.backend.asarray(self.net.initial(self.seed, in_shape), self.dtype)
+        self._scorer = Scorer(self.backend, self.net, self.loss, self._layout)
 
     @property
     def layout(self) -> Layout:
@@ -267,8 +262,8 @@ class Model:
             checkpoint.restore(run, resume)
 
         def scores(vector: Array) -> dict[str, float]:
-            own = {metric: self._scores(vector, data)[metric]} if metrics else {}
-            kept = {} if held is None else self._scores(vector, held)
+            own = {metric: self._scorer.scores(vector, data)[metric]} if metrics else {}
+            kept = {} if held is None else self._scorer.scores(vector, held)
             return own | {f"val_{name}": value for name, value in kept.items()}
 
         try:
@@ -332,45 +327,13 @@ class Model:
         data = check_data(x, backend=self.backend)
         self._check_x(data)
         data = data.on(self.backend, self.dtype)
-        if self._predictor is None:
-            self._predictor = self.backend.compile(self._predict)
-        parts = [
-            self._predictor(self.theta, data.slice(start, min(start + batch_size, len(data)))[0])
-            for start in range(0, len(data), batch_size)
-        ]
-        return parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
-
-    def _predict(self, theta: Array, x: Array) -> Array:
-        return self.net.forward(self.layout.split(theta, self.backend.xp), x, Context(self.backend, need_dx=False))[0]
+        return self._scorer.predict(self.theta, data, batch_size)
 
     def evaluate(self, x: Any, t: Any = None, sample_weight: Any = None, batch_size: int = CHUNK) -> dict[str, float]:
         """`{"loss": ..., "accuracy" or "rmse": ...}` over these examples, with everything random switched off."""
         batch_size = check_count("batch_size", batch_size)
         data = self._data(x, t, sample_weight)
-        return self._scores(self.theta, data, batch_size)
-
-    def _scores(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> dict[str, float]:
-        name, _ = metric_of(self.loss)
-        if self._scorer is None:
-            self._scorer = self.backend.compile(self._score)
-        feed = Feed(data, min(batch_size, len(data)), shuffle=False)
-        pairs = [self._scorer(theta, *batch) for batch in feed.epoch(0)]
-        weights, xp = feed.weights(0), self.backend.xp
-        columns = [self.backend.to_numpy(xp.stack([pair[k] for pair in pairs])) for k in (0, 1)]
-        loss, metric = (float(np.dot(c.astype(np.float64), weights) / np.sum(weights)) for c in columns)
-        return {"loss": loss, name: metric**0.5 if name == "rmse" else metric}
-
-    def _score(self, theta: Array, x: Array, t: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        """Loss and metric of one batch, both weighted means over its examples."""
-        xp, (_, rule) = self.backend.xp, metric_of(self.loss)
-        y = self._predict(theta, x)
-        each = rule(xp, y, t)
-        if weight is None:
-            mean = xp.mean(each)
-        else:  # a batch in which no example counts has the mean 0
-            total = xp.sum(weight)
-            mean = xp.sum(each * weight) / xp.where(total > 0, total, xp.ones_like(total))
-        return self.loss.at(self.backend, y, t, weight).value, mean
+        return self._scorer.scores(self.theta, data, batch_size)
 
     # -- derivatives --------------------------------------------------------------------------------------------------
 
@@ -454,21 +417,6 @@ def load(
     )  # type: ignore[arg-type]
     model.load_parameters(path)
     return model
-
-
-def resolve_dtype(backend: Backend, dtype: str) -> str:
-    """`dtype` if the library computes in it; JAX gives float32 for float64 unless told otherwise."""
-    name = check_float(dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = str(backend.asarray(np.zeros(1), name).dtype)
-    if not made.endswith(name):
-        raise OptionError(
-            f"dtype {name!r} was asked for and {backend.name} makes {made}: float64 is switched off in this JAX. Set "
-            f'the environment variable JAX_ENABLE_X64=1 (or jax.config.update("jax_enable_x64", True)) before the '
-            f'first array, or use dtype="float32"'
-        )
-    return name
 
 
 def _rows(layout: list[Any], limit: int = 8) -> str:

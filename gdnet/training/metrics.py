@@ -1,10 +1,20 @@
-"""The one number beside the loss that people read: accuracy for classes, root mean square error for numbers."""
+"""What a network predicts and how good that is: the loss, and accuracy for classes or RMSE for numbers."""
 
 from collections.abc import Callable
 from typing import Any
 
-from gdnet.backend import Array
+import numpy as np
+
+from gdnet.backend import Array, Backend
+from gdnet.data import Dataset
+from gdnet.layers import Context
 from gdnet.losses import Loss
+from gdnet.network import Network
+from gdnet.training.feed import Feed
+from gdnet.vector import Layout
+
+CHUNK = 4096
+"""How many examples are taken at a time, unless told otherwise."""
 
 Rule = Callable[[Any, Array, Array], Array]
 """(xp, prediction, target) -> a number for each example, (n,)."""
@@ -55,3 +65,41 @@ _RULES: dict[str, tuple[str, Rule]] = {
     "Hinge": ("accuracy", _of_signs),
     "Poisson": ("rmse", _of_rates),
 }
+
+
+class Scorer:
+    """Predictions and scores of a network, in pieces that fit into memory, with everything random switched off."""
+
+    def __init__(self, backend: Backend, net: Network, loss: Loss, layout: Layout) -> None:
+        self.backend, self.net, self.loss, self.layout = backend, net, loss, layout
+        self.metric, self.rule = metric_of(loss)
+        self._predict, self._score = backend.compile(self._forward), backend.compile(self._scores)
+
+    def predict(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> Array:
+        """The network's outputs, (n, ...)."""
+        batches = Feed(data, min(batch_size, len(data)), shuffle=False).epoch(0)
+        parts = [self._predict(theta, x) for x, *_ in batches]
+        return parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
+
+    def scores(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> dict[str, float]:
+        """`{"loss": ..., metric: ...}`, weighted means over the examples; read from the device at the end."""
+        feed = Feed(data, min(batch_size, len(data)), shuffle=False)
+        pairs = [self._score(theta, *batch) for batch in feed.epoch(0)]
+        weights, xp = feed.weights(0), self.backend.xp
+        columns = [self.backend.to_numpy(xp.stack([pair[k] for pair in pairs])) for k in (0, 1)]
+        loss, metric = (float(np.dot(c.astype(np.float64), weights) / np.sum(weights)) for c in columns)
+        return {"loss": loss, self.metric: metric**0.5 if self.metric == "rmse" else metric}
+
+    def _forward(self, theta: Array, x: Array) -> Array:
+        return self.net.forward(self.layout.split(theta, self.backend.xp), x, Context(self.backend, need_dx=False))[0]
+
+    def _scores(self, theta: Array, x: Array, t: Array, weight: Array | None = None) -> tuple[Array, Array]:
+        """Loss and metric of one batch, both weighted means over its examples."""
+        xp, y = self.backend.xp, self._forward(theta, x)
+        each = self.rule(xp, y, t)
+        if weight is None:
+            mean = xp.mean(each)
+        else:  # a batch in which no example counts has the mean 0
+            total = xp.sum(weight)
+            mean = xp.sum(each * weight) / xp.where(total > 0, total, xp.ones_like(total))
+        return self.loss.at(self.backend, y, t, weight).value, mean

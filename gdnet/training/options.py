@@ -1,9 +1,12 @@
-"""Numbers that users give to training: checked once, in words."""
+"""What users give to training: checked once, in words."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 
+from gdnet.backend import Backend
+from gdnet.backend.base import check_float
 from gdnet.errors import OptionError
 
 
@@ -29,3 +32,18 @@ def check_fraction(name: str, value: Any) -> float:
     if not real or not 0.0 <= value < 1.0:
         raise OptionError(f"{name} must be at least 0 and below 1, got {value!r}")
     return float(value)
+
+
+def resolve_dtype(backend: Backend, dtype: str) -> str:
+    """`dtype` if the library computes in it; JAX gives float32 for float64 unless told otherwise."""
+    name = check_float(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = str(backend.asarray(np.zeros(1), name).dtype)
+    if not made.endswith(name):
+        raise OptionError(
+            f"dtype {name!r} was asked for and {backend.name} makes {made}: float64 is switched off in this JAX. Set "
+            f'the environment variable JAX_ENABLE_X64=1 (or jax.config.update("jax_enable_x64", True)) before the '
+            f'first array, or use dtype="float32"'
+        )
+    return name
