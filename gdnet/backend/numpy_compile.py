@@ -10,6 +10,7 @@ are checked against the step itself, and a step that cannot be written down (it 
 """
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from gdnet.backend.numpy_program import write_program
 from gdnet.backend.numpy_trace import Tape, Traced, Untraceable
 from gdnet.backend.tree import flatten, unflatten
+from gdnet.errors import OptionError
 
 CHECKED_CALLS = 2
 """How many calls of a new program are compared with the step that it stands for."""
@@ -28,59 +30,89 @@ MAX_PROGRAMS = 8
 
 @dataclass
 class Program:
+    """The calls of a step for one signature of arguments. `results` are those of the latest run."""
+
     run: Callable
-    form: Any
     source: str
+    rest: Any
+    """The signature of the arguments that are not donated."""
+    settled: bool
+    """Whether results have the shapes and dtypes of the donated arguments whose place they take."""
     checks_left: int = CHECKED_CALLS
+    results: tuple = ()
 
 
 class CompiledStep:
     """`step` itself where it cannot be written down, its programs where it can; the results are the same.
 
-    `donate` numbers arguments that the caller will not use again: results may take their memory.
+    `donate` numbers the leading arguments that the caller will not use again: results may take their memory.
     """
 
     def __init__(self, step: Callable, donate: Sequence[int] = ()) -> None:
-        self.step, self.donate = step, frozenset(donate)
+        if tuple(donate) != tuple(range(len(donate))):
+            raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
+        self.step, self.donated = step, len(donate)
         self.programs: dict[Any, Program | None] = {}
+        self.latest: Program | None = None
         functools.update_wrapper(self, step)
 
     def __call__(self, *args: Any) -> Any:
-        leaves, _ = flatten(args)
-        signature = tuple([(a.shape, a.dtype) for a in leaves])
-        if signature not in self.programs:
-            self._compile(signature, args)
-        program = self.programs.get(signature)
-        if program is None:
-            return self.step(*args)
-        if program.checks_left:
-            return self._checked(program, signature, args, leaves)
-        return unflatten(program.form, iter(program.run(*leaves)))
+        program = self.latest
+        if program is None or not self._comes_back(program, args):
+            key = signature(args)
+            if key not in self.programs:
+                self._compile(key, args)
+            program = self.programs.get(key)
+            if program is None:
+                return self.step(*args)
+            if program.checks_left:
+                return self._checked(program, key, args)
+        program.results = results = program.run(*args)
+        self.latest = program if program.settled else None
+        return results
 
-    def _compile(self, signature: Any, args: Any) -> None:
+    def _comes_back(self, program: Program, args: Any) -> bool:
+        """Whether the donated arguments are the latest results themselves: then only the others need a look."""
+        k, results = self.donated, program.results
+        return (
+            len(results) >= k > 0
+            and all(map(operator.is_, args[:k], results[:k]))
+            and signature(args[k:]) == program.rest
+        )
+
+    def _compile(self, key: Any, args: Any) -> None:
         if len(self.programs) >= MAX_PROGRAMS:
             return
         tape = Tape()
         try:
-            inputs = []
+            traced, forms = [], []
             for i, argument in enumerate(args):
                 leaves, form = flatten(argument)
-                inputs.append(unflatten(form, iter([tape.input(a, i in self.donate) for a in leaves])))
-            outputs, out_form = flatten(self.step(*inputs))
+                forms.append(form)
+                traced.append(unflatten(form, iter([tape.input(a, i < self.donated) for a in leaves])))
+            results = self.step(*traced)
+            outputs, out_form = flatten(results)
             if not all(isinstance(o, Traced) and o.value is not None for o in outputs):
                 raise Untraceable("a result does not depend on the arguments")
-            values = [o.value for o in outputs]
-            run, source = write_program(tape, values)
-            self.programs[signature] = Program(run, out_form, source)
+            run, source = write_program(tape, [o.value for o in outputs], forms, out_form)
+            k = self.donated
+            settled = isinstance(results, tuple) and signature(results[:k]) == signature(args[:k])
+            self.programs[key] = Program(run, source, signature(args[k:]), settled)
         except Untraceable:
-            self.programs[signature] = None
+            self.programs[key] = None
 
-    def _checked(self, program: Program, signature: Any, args: Any, leaves: list[Any]) -> Any:
+    def _checked(self, program: Program, key: Any, args: Any) -> Any:
         """Run both, and keep the program only if it gives what the step gives."""
         program.checks_left -= 1
         expected = self.step(*args)
-        found = program.run(*map(np.array, leaves))  # copies, since donated arguments may be overwritten
-        for a, b in zip(flatten(expected)[0], found, strict=True):
+        leaves, form = flatten(args)
+        found = program.run(*unflatten(form, iter(map(np.array, leaves))))  # copies: donated ones may be overwritten
+        for a, b in zip(flatten(expected)[0], flatten(found)[0], strict=True):
             if not np.array_equal(a, b, equal_nan=True):
-                self.programs[signature] = None
+                self.programs[key] = None
         return expected
+
+
+def signature(args: tuple) -> tuple:
+    """Shapes and dtypes of nested tuples of arrays; None where there is none."""
+    return tuple([None if a is None else signature(a) if isinstance(a, tuple) else (a.shape, a.dtype) for a in args])

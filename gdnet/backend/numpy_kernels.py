@@ -19,28 +19,38 @@ def adam_update(
     beta1: float, beta2: float, eps: float, out: Any = None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """The passes of Adam over one block after the other, without an array for any of their results."""
-    theta1, m1, v1 = out if out is not None else (np.empty_like(theta), np.empty_like(m), np.empty_like(v))
-    t = np.asarray(step).astype(theta.dtype)
-    rate = lr / _unbias(beta1, t)
-    root = np.sqrt(_unbias(beta2, t))
+    theta1, m1, v1 = (np.empty_like(theta), np.empty_like(m), np.empty_like(v)) if out is None else out
+    t = step.astype(theta.dtype)
+    rate, root = lr / _unbias(beta1, t), np.sqrt(_unbias(beta2, t))
     spare = np.empty(min(BLOCK, theta.size), theta.dtype)
+    if theta.size <= BLOCK:
+        _adam_block(gradient, m, v, theta, m1, v1, theta1, spare, rate, root, beta1, beta2, eps)
+        return theta1, m1, v1
     for start in range(0, theta.size, BLOCK):
         part = slice(start, min(start + BLOCK, theta.size))
-        g, a, b, x = gradient[part], m1[part], v1[part], spare[: part.stop - start]
-        np.multiply(m[part], beta1, out=a)
-        np.multiply(g, 1.0 - beta1, out=x)
-        np.add(a, x, out=a)
-        np.multiply(v[part], beta2, out=b)
-        np.multiply(g, g, out=x)
-        np.multiply(x, 1.0 - beta2, out=x)
-        np.add(b, x, out=b)
-        np.sqrt(b, out=x)
-        np.divide(x, root, out=x)
-        np.add(x, eps, out=x)
-        np.divide(a, x, out=x)
-        np.multiply(x, rate, out=x)
-        np.subtract(theta[part], x, out=theta1[part])
+        views = (a[part] for a in (gradient, m, v, theta, m1, v1, theta1))
+        _adam_block(*views, spare[: part.stop - start], rate, root, beta1, beta2, eps)
     return theta1, m1, v1
+
+
+def _adam_block(
+    g: Array, m: Array, v: Array, theta: Array, m1: Array, v1: Array, theta1: Array, x: Array,
+    rate: Any, root: Any, beta1: float, beta2: float, eps: float,
+) -> None:  # fmt: skip
+    """Operation by operation what the agnostic body does; x is room for one result."""
+    np.multiply(m, beta1, m1)
+    np.multiply(g, 1.0 - beta1, x)
+    np.add(m1, x, m1)
+    np.multiply(v, beta2, v1)
+    np.multiply(g, g, x)
+    np.multiply(x, 1.0 - beta2, x)
+    np.add(v1, x, v1)
+    np.sqrt(v1, x)
+    np.divide(x, root, x)
+    np.add(x, eps, x)
+    np.divide(m1, x, x)
+    np.multiply(x, rate, x)
+    np.subtract(theta, x, theta1)
 
 
 def _unbias(beta: float, t: Any) -> Any:

@@ -3,7 +3,7 @@
 import math
 import operator
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,15 @@ import numpy as np
 from gdnet.backend.numpy_trace import Call, Tape, Value
 
 
-def write_program(tape: Tape, outputs: list[Value]) -> tuple[Callable, str]:
-    """The function that makes the noted calls on which `outputs` depend, and its source."""
+def write_program(
+    tape: Tape, outputs: list[Value], in_forms: list[Any], out_form: Any
+) -> tuple[Callable, str]:  # fmt: skip
+    """The function that makes the noted calls on which `outputs` depend, and its source.
+
+    Its arguments and results are nested as `in_forms` and `out_form` say (see `gdnet.backend.tree`).
+    """
     calls = _merged(_needed(_without_repeats(tape.calls, outputs), outputs))
-    return Writer(calls, outputs).program(tape.inputs)
+    return Writer(calls, outputs, tape.inputs).program(in_forms, out_form)
 
 
 def _values(thing: Any) -> list[Value]:
@@ -44,30 +49,53 @@ def _needed(calls: list[Call], outputs: list[Value]) -> list[Call]:
 class Writer:
     """Turns noted calls into the source of one function, with buffers for results that stay inside."""
 
-    def __init__(self, calls: list[Call], outputs: list[Value]) -> None:
-        self.calls, self.outputs = calls, outputs
+    def __init__(self, calls: list[Call], outputs: list[Value], inputs: list[Value]) -> None:
+        self.calls, self.outputs, self.inputs = calls, outputs, inputs
         self.escaping = {v.root for v in outputs}
-        self.donors: list[Value] = []  # donated arguments whose memory no result has taken
+        self.donors = [v for v in inputs if v.donated and v not in self.escaping]  # whose memory no result has taken
         self.last = {v.root: i for i, call in enumerate(calls) for v in [*_reads(call), *call.results]}
-        self.names: dict[str, Any] = {}
+        self.names: dict[str, Any] = {"held": None}
         self.known: dict[int, str] = {}
         self.made: dict[Value, np.ndarray] = {}  # values that stand in a buffer: the array that shows them
         self.buffers: dict[Value, np.ndarray] = {}  # roots that hold a buffer at this point
         self.free: dict[tuple[np.dtype, int], list[np.ndarray]] = {}
+        seen = Counter(v.root for call in calls if _is_view(call) for v in call.results if v.root in self.donors)
+        self.parent = max(seen, key=seen.__getitem__, default=None)  # the donated vector that is seen through windows
+        self.windows: dict[Value, str] = {}  # its windows: made again only when another array comes
 
-    def program(self, inputs: list[Value]) -> tuple[Callable, str]:
-        self.donors = [v for v in inputs if v.donated and v not in self.escaping]
+    def program(self, in_forms: list[Any], out_form: Any) -> tuple[Callable, str]:
         lines = [line for i, call in enumerate(self.calls) if (line := self._line(i, call))]
-        lines.append(f"return ({''.join(self._text(v) + ', ' for v in self.outputs)})")
-        source = f"def program({', '.join(v.name for v in inputs)}):\n    " + "\n    ".join(lines) + "\n"
+        names, given = iter([v.name for v in self.inputs]), [f"a{k}" for k in range(len(in_forms))]
+        unpacked = [f"{_pattern(form, names)} = {a}" for form, a in zip(in_forms, given, strict=True) if form]
+        source = ""
+        if self.parent is not None:
+            parent = self.parent.name
+            head = [f"global {', '.join(v.name for v in self.windows)}, held", f"held = {parent}"]
+            source = _function("look", [parent], [*head, *self.windows.values()])
+            unpacked.append(f"if {parent} is not held: look({parent})")
+        returned = self._packed(out_form, iter(self.outputs))
+        source += _function("program", given, [*unpacked, *lines, f"return {returned}"])
         exec(compile(source, "<gdnet step>", "exec"), self.names)  # made of nothing but the names that stand in `names`
         return self.names["program"], source
+
+    def _packed(self, form: Any, values: Iterator[Value]) -> str:
+        """The expression for nested tuples of values."""
+        if form is None:
+            return "None"
+        if form == "leaf":
+            return self._text(next(values))
+        kind, forms = form
+        inside = "".join(f"{self._packed(f, values)}, " for f in forms)
+        return f"{'' if kind is tuple else self._constant(kind.__name__, kind)}({inside})"
 
     def _line(self, i: int, call: Call) -> str:
         """The source line of one call; empty where the call is made here, once and for all."""
         if self._is_view_of_buffer(call):
             options = {k: self._array(v) for k, v in call.kwargs.items()}
             self.made[call.results[0]] = call.function(*map(self._array, call.args), **options)
+            return ""
+        if _is_view(call) and all(v is self.parent or v in self.windows for v in _reads(call)):
+            self.windows[call.results[0]] = self._plain_line(call)
             return ""
         function, kwargs = _direct(call)
         elementwise = isinstance(function, np.ufunc) and function.signature is None
@@ -110,9 +138,13 @@ class Writer:
         self.donors = kept
         return []
 
+    def _plain_line(self, call: Call) -> str:
+        function, kwargs = _direct(call)
+        arguments = [*map(self._text, call.args), *(f"{k}={self._text(v)}" for k, v in kwargs.items())]
+        return f"{call.results[0].name} = {self._constant(_label(function), function)}({', '.join(arguments)})"
+
     def _is_view_of_buffer(self, call: Call) -> bool:
-        view = len(call.results) == 1 and call.results[0].root is not call.results[0]
-        return view and all(v in self.made for v in _reads(call))
+        return _is_view(call) and all(v in self.made for v in _reads(call))
 
     def _fits_buffer(self, result: Value, function: Any) -> bool:
         takes_out = _takes_out(function) or function is np.empty_like
@@ -149,6 +181,23 @@ class Writer:
             self.known[id(item)] = f"{prefix}{len(self.names)}"
             self.names[self.known[id(item)]] = item
         return self.known[id(item)]
+
+
+def _is_view(call: Call) -> bool:
+    return len(call.results) == 1 and call.results[0].root is not call.results[0]
+
+
+def _function(name: str, arguments: list[str], lines: list[str]) -> str:
+    return f"def {name}({', '.join(arguments)}):\n    " + "\n    ".join(lines) + "\n"
+
+
+def _pattern(form: Any, names: Iterator[str]) -> str:
+    """The left side that takes nested tuples apart."""
+    if form is None:
+        return "_"
+    if form == "leaf":
+        return next(names)
+    return f"({''.join(_pattern(f, names) + ', ' for f in form[1])})"
 
 
 def _label(function: Any) -> str:
@@ -233,6 +282,8 @@ def _direct(call: Call) -> tuple[Any, dict[str, Any]]:
         return ufunc.reduce, {"axis": None, **call.kwargs}
     if call.function is np.matmul and all(isinstance(a, Value) and len(a.shape) == 2 for a in call.args):
         return np.dot, call.kwargs
+    if call.function is np.reshape and set(call.kwargs) <= {"copy"} and call.kwargs.get("copy") is None:
+        return np.ndarray.reshape, {}
     if call.function is np.power and call.results and call.results[0].shape == ():
         return operator.pow, call.kwargs  # NumPy's scalars have a power of their own, which rounds differently
     return call.function, call.kwargs
