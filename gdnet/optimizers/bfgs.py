@@ -20,17 +20,17 @@ class BFGSMemory(NamedTuple):
 WOLFE = StrongWolfe(c2=0.7)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BFGS(Solver):
     """d = -H g, H⁺ = (I - ρ s yᵀ) c H (I - ρ y sᵀ) + ρ s sᵀ, ρ = 1 / sᵀy.
 
     s is the step and y the difference of gradients; before the first update H = (sᵀs / sᵀy) I. With self-scaling,
     c = max(1, sᵀB s / sᵀy), B = H⁻¹, wherever yᵀH y > sᵀy: where J proves flatter along the step than B has it, the
     whole of B is made flatter at once, which on small networks reaches losses tens of times lower in as many
-    evaluations. H has P² numbers: for more than some thousand parameters take `LBFGS`. A pair without positive curvature
-    is not used.
-    Reference: Nocedal and Wright, Numerical Optimization (2006), algorithm 6.1; after Al-Baali, Numerical experience with
-    a class of self-scaling quasi-Newton algorithms, J. Optim. Theory Appl. 96 (1998).
+    evaluations. H has P² numbers: for more than some thousand parameters take `LBFGS`. A pair without positive
+    curvature is not used.
+    Reference: Nocedal and Wright, Numerical Optimization (2006), algorithm 6.1; after Al-Baali, Numerical experience
+    with a class of self-scaling quasi-Newton algorithms, J. Optim. Theory Appl. 96 (1998).
 
     Parameters
     ----------

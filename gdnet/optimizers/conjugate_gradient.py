@@ -70,7 +70,7 @@ class ConjugateGradientMemory(NamedTuple):
     first: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConjugateGradient(Solver):
     """d⁺ = -g⁺ + β d with a line search along d.
 

@@ -90,16 +90,21 @@ class FunctionEvaluation:
     def _backend(self) -> Backend:
         return backend_of(self.theta, names=("x",))
 
+    def _own(self, array: Array) -> Array:
+        """A copy where arrays can be written to: the user's function may do so with x, and use its result again."""
+        return 1.0 * array if self._backend.mutable else array
+
     @cached_property
     def _call(self) -> Any:
         o = self.objective
         assert o.fun is not None
         o.nfev += 1
-        found = o.fun(self.theta, *o.args)
+        found = o.fun(self._own(self.theta), *o.args)
         if o.both:
             if not (isinstance(found, (tuple, list)) and len(found) == 2):
                 raise ShapeError(f"with jac=True, fun must return (value, gradient), got {type(found).__name__}")
             o.njev += 1
+            return found[0], self._own(_vector(self._backend, found[1], self.theta, "jac"))
         return found
 
     @cached_property
@@ -116,10 +121,10 @@ class FunctionEvaluation:
         if o.fun is None:
             return self.jacobian.T(self.residual)
         if o.both:
-            return _vector(backend, self._call[1], self.theta, "jac")
+            return self._call[1]
         if o.jac is not None:
             o.njev += 1
-            return _vector(backend, o.jac(self.theta, *o.args), self.theta, "jac")
+            return self._own(_vector(backend, o.jac(self._own(self.theta), *o.args), self.theta, "jac"))
         return _differences(lambda x: o(x).value, self.value, self.theta, o.gradient_formula)
 
     @cached_property
@@ -129,7 +134,7 @@ class FunctionEvaluation:
         if o.residual is None:
             return None
         o.nfev += 1
-        r = _real(self._backend, o.residual(self.theta, *o.args), self.theta, "fun")
+        r = self._own(_real(self._backend, o.residual(self._own(self.theta), *o.args), self.theta, "fun"))
         if r.ndim == 0:
             r = self._backend.xp.reshape(r, (1,))
         if r.ndim != 1:
@@ -147,7 +152,7 @@ class FunctionEvaluation:
             found = _differences(lambda x: o(x).residual, self.residual, self.theta, o.jacobian_formula)
             return Matrix(backend, found)
         o.njev += 1
-        found = o.jacobian(self.theta, *o.args)
+        found = o.jacobian(self._own(self.theta), *o.args)
         shape = (self.residual.shape[0], n)  # type: ignore[union-attr]
         if isinstance(found, Map):
             if found.shape != shape:
@@ -175,7 +180,7 @@ class FunctionEvaluation:
         o, backend, n = self.objective, self._backend, self.theta.shape[0]
         if o.hess is not None:
             o.nhev += 1
-            found = o.hess(self.theta, *o.args)
+            found = o.hess(self._own(self.theta), *o.args)
             if isinstance(found, Map):
                 return found
             found = _real(backend, found, self.theta, "hess")
@@ -192,7 +197,8 @@ class FunctionEvaluation:
         o = self.objective
         assert o.hessp is not None
         o.nhev += 1
-        return _vector(self._backend, o.hessp(self.theta, v, *o.args), self.theta, "hessp")
+        found = o.hessp(self._own(self.theta), self._own(v), *o.args)
+        return self._own(_vector(self._backend, found, self.theta, "hessp"))
 
     def _each(self, product: Callable[[Array], Array]) -> Callable[[Array], Array]:
         """A product with one vector, made to take any number of leading axes."""

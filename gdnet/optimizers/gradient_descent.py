@@ -15,7 +15,7 @@ class GradientDescentMemory(NamedTuple):
     decrease: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientDescent(Solver):
     """θ⁺ = θ - a ∂J/∂θ with a from a line search.
 

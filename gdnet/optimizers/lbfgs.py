@@ -31,7 +31,7 @@ class LBFGSMemory(NamedTuple):
     Yg: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LBFGS(Solver):
     """d = -H g with H from the last `history` pairs (s, y), in compact form.
 

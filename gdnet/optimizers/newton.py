@@ -12,7 +12,7 @@ from gdnet.optimizers.line_search import STRONG_WOLFE, LineSearch, Ray
 from gdnet.optimizers.solver import Move, Point, Solver, read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Newton(Solver):
     """θ⁺ = θ - a B⁻¹ g, B the Hessian made positive definite; the first trial is a = 1.
 

@@ -20,7 +20,7 @@ class NewtonCGMemory(NamedTuple):
     radius: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NewtonCG(Solver):
     """min gᵀz + ½ zᵀH z for ||z|| <= radius, by conjugate gradients, step after step.
 
@@ -158,7 +158,7 @@ class HessianFreeMemory(NamedTuple):
     solution: Array | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HessianFree(Solver):
     """(G + λ I) z = -g by truncated conjugate gradients, λ by the ratio of true and predicted decrease.
 

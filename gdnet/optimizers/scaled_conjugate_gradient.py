@@ -21,7 +21,7 @@ class ScaledConjugateGradientMemory(NamedTuple):
     since: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScaledConjugateGradient(Solver):
     """θ⁺ = θ + μ/δ p with μ = -pᵀg and δ = pᵀH p + λ pᵀp; λ falls and rises with the quality of the parabola.
 

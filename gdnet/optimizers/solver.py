@@ -18,6 +18,7 @@ import numpy as np
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import ArrayError, OptionError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
+from gdnet.optimizers.options import short_repr
 from gdnet.optimizers.result import OptimizeResult, stop_message
 
 UNBOUNDED = 1e20
@@ -95,7 +96,7 @@ class SolverInfo(NamedTuple):
     moved: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Solver(Optimizer):
     """Base class of the methods that need the whole objective: line searches, curvature.
 
@@ -132,6 +133,9 @@ class Solver(Optimizer):
                 raise OptionError(f"{type(self).__name__}: {name} must not be negative, got {getattr(self, name)}")
         if self.max_iter is not None and self.max_iter < 0:
             raise OptionError(f"{type(self).__name__}: max_iter must not be negative, got {self.max_iter}")
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     # -- what a method writes ----------------------------------------------------------------------------------------
 
@@ -240,10 +244,11 @@ class Solver(Optimizer):
             # Gill, Murray and Wright (1981), section 8.2.3: the third of their conditions on the last iterate.
             tolerance = self.ftol if stop == "ftol" else self.xtol**2
             success = success or at.norm <= max(tolerance, 1e-16) ** (1 / 3) * (1.0 + abs(at.value))
+        success = success and stop not in ("unbounded", "saddle")
         return OptimizeResult(
             x=at.theta, fun=at.value, jac=at.gradient, nit=state.iteration,
             nfev=getattr(objective, "nfev", evaluations), njev=getattr(objective, "njev", evaluations),
-            nhev=getattr(objective, "nhev", 0), success=bool(success and stop != "unbounded"), status=status,
+            nhev=getattr(objective, "nhev", 0), success=bool(success), status=status,
             message=f"{message} max|gradient| = {at.norm:.3g}.", stop_reason=stop, gradient_norm=at.norm,
         )  # fmt: skip
 

@@ -185,6 +185,24 @@ def test_arguments_and_joint_functions():
     assert product.nhev >= 1
 
 
+@pytest.mark.parametrize("method", FAST)
+def test_functions_may_write_into_what_they_get_and_use_their_results_again(method):
+    buffer = np.zeros(2)
+
+    def f(x):
+        x -= 1.0
+        return float(x @ x)
+
+    def g(x):
+        x -= 1.0
+        buffer[:] = 2 * x
+        return buffer
+
+    found = gd.minimize(f, np.array([4.0, -3.0]), method=method, jac=g)
+    assert found.success
+    np.testing.assert_allclose(found.x, 1.0, atol=1e-5)
+
+
 def test_counts_are_the_users_calls():
     calls = {"f": 0, "g": 0}
 
@@ -234,6 +252,11 @@ def test_result_is_scipys():
     assert "stop_reason" in repr(found)
     with pytest.raises(AttributeError, match="nothing"):
         found.nothing  # noqa: B018
+
+
+def test_solvers_show_what_was_chosen():
+    assert repr(gd.LBFGS(history=20, min_grad=1e-3)) == "LBFGS(min_grad=0.001, history=20)"
+    assert repr(gd.Newton()) == "Newton()"
 
 
 def good(x):
