@@ -39,7 +39,7 @@ def check_writable(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise FileError(f"{str(path)!r} is a folder: give the name of a file in it")
-    trial = path.with_name(f".{path.name}.{os.getpid()}.trial")
+    trial = path.with_name(f".{path.name}.trial")
     try:
         with trial.open("wb") as file:
             file.write(b"gdnet")
@@ -66,7 +66,7 @@ def write(
     tensors = {name: np.ascontiguousarray(t).reshape(t.shape) for name, t in tensors.items()}
     text = json.dumps({"kind": kind, "version": VERSION} | content)
     data = save(tensors, metadata={"gdnet": text, "sha256": digest(tensors, text)})
-    fresh, old = (path.with_name(f".{path.name}.{os.getpid()}.{part}") for part in ("new", "old"))
+    fresh, old = (path.with_name(f".{path.name}.{part}") for part in ("new", "old"))  # what a crash leaves is reused
     try:
         with fresh.open("wb") as file:
             file.write(data)

@@ -29,6 +29,7 @@ class Run:
     Attributes
     ----------
     theta, state : parameters and optimizer state, on the device
+        The next step may overwrite them: keep `run.backend.to_numpy(run.theta)`, not the array itself.
     epoch : int
         Epochs completed; during an epoch, the number of the epoch, from 0.
     iteration : int
@@ -86,9 +87,12 @@ class Run:
         """The loss values of this epoch so far, read from the device at once."""
         host = [v for v in self.values if isinstance(v, float)]
         fresh = self.values[len(host) :]
-        for i in range(0, len(fresh), STACKED):
-            part = fresh[i : i + STACKED]
-            host += self.backend.to_numpy(self.backend.xp.stack(part)).astype(np.float64).tolist()
+        if fresh and isinstance(fresh[0], (np.ndarray, np.generic)):  # on the host already
+            host += np.asarray(fresh, dtype=np.float64).tolist()
+        else:
+            for i in range(0, len(fresh), STACKED):
+                part = self.backend.xp.stack(fresh[i : i + STACKED])
+                host += self.backend.to_numpy(part).astype(np.float64).tolist()
         self.values = host
         return np.asarray(host, dtype=np.float64)
 

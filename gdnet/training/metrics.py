@@ -86,20 +86,16 @@ class Scorer:
         feed = Feed(data, min(batch_size, len(data)), shuffle=False)
         pairs = [self._score(theta, *batch) for batch in feed.epoch(0)]
         weights, xp = feed.weights(0), self.backend.xp
-        columns = [self.backend.to_numpy(xp.stack([pair[k] for pair in pairs])) for k in (0, 1)]
-        loss, metric = (float(np.dot(c.astype(np.float64), weights) / np.sum(weights)) for c in columns)
+        means, sums = (self.backend.to_numpy(xp.stack([pair[k] for pair in pairs])).astype(np.float64) for k in (0, 1))
+        loss, metric = float(np.dot(means, weights) / np.sum(weights)), float(np.sum(sums) / np.sum(weights))
         return {"loss": loss, self.metric: metric**0.5 if self.metric == "rmse" else metric}
 
     def _forward(self, theta: Array, x: Array) -> Array:
         return self.net.forward(self.layout.split(theta, self.backend.xp), x, Context(self.backend, need_dx=False))[0]
 
     def _scores(self, theta: Array, x: Array, t: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        """Loss and metric of one batch, both weighted means over its examples."""
-        xp, y = self.backend.xp, self._forward(theta, x)
-        each = self.rule(xp, y, t)
-        if weight is None:
-            mean = xp.mean(each)
-        else:  # a batch in which no example counts has the mean 0
-            total = xp.sum(weight)
-            mean = xp.sum(each * weight) / xp.where(total > 0, total, xp.ones_like(total))
-        return self.loss.at(self.backend, y, t, weight).value, mean
+        """The loss of one batch, a weighted mean, and the weighted sum of its examples' metric: counts stay exact."""
+        y = self._forward(theta, x)
+        each = self.rule(self.backend.xp, y, t)
+        total = self.backend.xp.sum(each if weight is None else each * weight)
+        return self.loss.at(self.backend, y, t, weight).value, total

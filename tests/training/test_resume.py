@@ -194,3 +194,21 @@ def test_time_and_interrupts_are_no_reason_to_stay_stopped(tmp_path):
     expected, whole = run(None)
     assert dict(history) == dict(whole)
     np.testing.assert_array_equal(resumed.theta, expected.theta)
+
+
+def test_a_kill_while_writing_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "run.safetensors"
+    train(None, gd.Adam(), path, epochs=1)
+    whole = path.read_bytes()
+    for killer in ("fsync", "link", "replace"):
+
+        def kill(*args):
+            raise SystemExit
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, killer, kill)
+            with pytest.raises(SystemExit):
+                train(None, gd.Adam(), path, resume=path, epochs=2)
+        assert path.read_bytes() == whole
+    train(None, gd.Adam(), path, resume=path, epochs=2)
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, files.previous(path).name}
