@@ -66,7 +66,8 @@ OPTIMIZERS = {
     "warm-up": gd.Adam(lr=gd.LinearWarmup(0.01, total_iters=9)),
     "GradientDescent": gd.GradientDescent(), "ConjugateGradient": gd.ConjugateGradient(), "BFGS": gd.BFGS(),
     "LBFGS": gd.LBFGS(), "Newton": gd.Newton(), "NewtonCG": gd.NewtonCG(),
-    "ScaledConjugateGradient": gd.ScaledConjugateGradient(),
+    "ScaledConjugateGradient": gd.ScaledConjugateGradient(), "LevenbergMarquardt": gd.LevenbergMarquardt(),
+    "BayesianRegularization": gd.BayesianRegularization(), "HessianFree": gd.HessianFree(),
 }  # fmt: skip
 
 
