@@ -19,6 +19,7 @@ Table = tuple[tuple[float, ...], ...]
 class LBFGSMemory(NamedTuple):
     """Ring buffers S and Y, (m, P), on the device; their products SYᵀ and YYᵀ, (m, m), as numbers on the host.
 
+    The buffers are written in place where the library allows it: a state serves one step only.
     `order` lists the rows in use, oldest first. `Sg` and `Yg` are S g and Y g at the present gradient.
     """
 
@@ -37,7 +38,7 @@ class LBFGS(Solver):
 
     H = γ I + [Sᵀ, γ Yᵀ] [[R⁻ᵀ (D + γ YYᵀ) R⁻¹, -R⁻ᵀ], [-R⁻¹, 0]] [S; γ Y], with R the upper triangle of SYᵀ, D its
     diagonal and γ = sᵀy / yᵀy of the newest pair. A direction costs two products with the (m, P) buffers, m x m algebra
-    on the host, and one read. A pair without positive curvature is not stored.
+    on the host, and one read. A pair without positive curvature is not used, and the oldest pair is gone.
     Reference: Byrd, Nocedal and Schnabel, Mathematical Programming 63 (1994), theorem 2.2.
 
     Parameters
@@ -79,27 +80,31 @@ class LBFGS(Solver):
 def _remember(backend: Backend, memory: LBFGSMemory, m: int, s: Array, y: Array, g: Array) -> LBFGSMemory:
     """The pair in the oldest row, and every inner product that the next direction needs: one read."""
     xp, order = backend.xp, memory.order
-    empty = xp.zeros((m, s.shape[0]), dtype=s.dtype, device=backend.device)
-    row = len(order) if len(order) < m else order[0]
-    here = xp.reshape(xp.arange(m, device=backend.device) == row, (m, 1))
-    S = xp.where(here, s[None, :], empty if memory.S is None else memory.S)
-    Y = xp.where(here, y[None, :], empty if memory.Y is None else memory.Y)
-    right = xp.stack([g, y], axis=1)
-    ss = xp.broadcast_to(xp.sum(s * s), (1, 2))
-    found = backend.to_numpy(xp.concat([S @ right, Y @ right, ss])).astype(np.float64)
-    (Sg, Sy), (Yg, Yy), size = found[:m].T, found[m : 2 * m].T, found[2 * m, 0]
+    row = next((r for r in range(m) if r not in order), order[0] if order else 0)
+    S, Y = (_written(backend, ring, m, row, v) for ring, v in ((memory.S, s), (memory.Y, y)))
+    found = backend.to_numpy(xp.concat([S @ g, Y @ g, S @ y, Y @ y, xp.reshape(xp.sum(s * s), (1,))]))
+    Sg, Yg, Sy, Yy = found[:-1].astype(np.float64).reshape(4, m)
+    kept = tuple(r for r in order if r != row)
     tiny = float(xp.finfo(s.dtype).smallest_normal) * 1e8  # below, products have lost their digits
-    if not Sy[row] > max(float(xp.finfo(s.dtype).eps) * math.sqrt(size * Yy[row]), tiny):
-        if not order:
-            return memory
-        old = backend.to_numpy(xp.concat([memory.S @ g, memory.Y @ g])).tolist()
-        return memory._replace(Sg=tuple(old[:m]), Yg=tuple(old[m:]))
+    if Sy[row] > max(float(xp.finfo(s.dtype).eps) * math.sqrt(found[-1] * Yy[row]), tiny):
+        kept = (*kept, row)
     zero = np.zeros((m, m))
     SY, YY = (np.array(table) if table else zero.copy() for table in (memory.SY, memory.YY))
     # Of SY only s_i . y_j with i no newer than j is used: the newest column.
     SY[:, row], YY[:, row], YY[row, :] = Sy, Yy, Yy
-    kept = tuple(r for r in order if r != row)
-    return LBFGSMemory((*kept, row), S, Y, _table(SY), _table(YY), tuple(Sg.tolist()), tuple(Yg.tolist()))
+    return LBFGSMemory(kept, S, Y, _table(SY), _table(YY), tuple(Sg.tolist()), tuple(Yg.tolist()))
+
+
+def _written(backend: Backend, ring: Array | None, m: int, row: int, v: Array) -> Array:
+    """The ring with v in this row. It is the solver's own, so it is written in place where the library allows it."""
+    xp = backend.xp
+    if ring is None:
+        ring = xp.zeros((m, v.shape[0]), dtype=v.dtype, device=backend.device)
+    if backend.mutable:
+        ring[row, :] = v
+        return ring
+    here = xp.reshape(xp.arange(m, device=backend.device) == row, (m, 1))
+    return xp.where(here, v[None, :], ring)
 
 
 def _table(matrix: np.ndarray) -> Table:
@@ -117,4 +122,5 @@ def _direction(backend: Backend, memory: LBFGSMemory, g: Array) -> Array:
     weights = np.zeros((2, len(memory.SY)))
     weights[0, order], weights[1, order] = u, -gamma * w
     both = backend.asarray(weights, "float64" if "64" in str(g.dtype) else "float32")
-    return -(float(gamma) * g + both[0, :] @ memory.S + both[1, :] @ memory.Y)
+    direction = both[0, :] @ memory.S + both[1, :] @ memory.Y
+    return -direction - float(gamma) * g

@@ -115,7 +115,7 @@ def test_compact_form_is_the_two_loop_recursion(bk):
         )
 
 
-def test_pairs_without_curvature_are_not_stored(bk):
+def test_pairs_without_curvature_are_not_used(bk):
     rng = np.random.default_rng(4)
     s, y, g = rng.standard_normal((3, 6))
     y = y if s @ y > 0 else -y
@@ -128,6 +128,25 @@ def test_pairs_without_curvature_are_not_stored(bk):
         bk.get(lbfgs._direction(bk.backend, after, bk.put(h))), two_loops([(s, y)], h), rtol=1e-9
     )
     assert lbfgs._remember(bk.backend, lbfgs.LBFGSMemory(), 3, bk.put(s), bk.put(-y), bk.put(g)).order == ()
+
+
+def test_the_ring_goes_on_after_a_pair_was_refused():
+    """Full ring, a refused pair in the middle of it, more pairs: still the recursion over the pairs in use."""
+    rng, backend = np.random.default_rng(6), get_backend("cpu")
+    pairs, memory = {}, lbfgs.LBFGSMemory()
+    for k in range(14):
+        s, g = rng.standard_normal((2, 5))
+        y = s * np.linspace(1, 3, 5) * (-1.0 if k in (6, 7, 11) else 1.0)
+        before = memory.order
+        memory = lbfgs._remember(backend, memory, 4, s.copy(), y.copy(), g)
+        for row in set(before) - set(memory.order):
+            del pairs[row]
+        if memory.order and memory.order != before:
+            if s @ y > 0:
+                pairs[memory.order[-1]] = (s, y)
+            assert len(set(memory.order)) == len(memory.order) <= 4
+        expected = two_loops([pairs[row] for row in memory.order], g)
+        np.testing.assert_allclose(lbfgs._direction(backend, memory, g), expected, rtol=1e-8)
 
 
 def test_one_read_a_direction(monkeypatch):
