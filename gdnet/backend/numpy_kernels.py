@@ -1,5 +1,6 @@
 """Bodies that NumPy runs faster in another form, by the name of the body that they replace; the same bit for bit."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,30 +21,37 @@ def adam_update(
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """The passes of Adam over one block after the other, without an array for any of their results."""
     theta1, m1, v1 = (np.empty_like(theta), np.empty_like(m), np.empty_like(v)) if out is None else out
-    t = step.astype(theta.dtype)
+    t = theta.dtype.type(step)
     rate, root = lr / _unbias(beta1, t), np.sqrt(_unbias(beta2, t))
+    numbers = [np.asarray(rate), np.asarray(root), *_constants(beta1, beta2, eps, theta.dtype)]
     spare = np.empty(min(BLOCK, theta.size), theta.dtype)
     if theta.size <= BLOCK:
-        _adam_block(gradient, m, v, theta, m1, v1, theta1, spare, rate, root, beta1, beta2, eps)
+        _adam_block(gradient, m, v, theta, m1, v1, theta1, spare, *numbers)
         return theta1, m1, v1
     for start in range(0, theta.size, BLOCK):
         part = slice(start, min(start + BLOCK, theta.size))
         views = (a[part] for a in (gradient, m, v, theta, m1, v1, theta1))
-        _adam_block(*views, spare[: part.stop - start], rate, root, beta1, beta2, eps)
+        _adam_block(*views, spare[: part.stop - start], *numbers)
     return theta1, m1, v1
+
+
+@functools.lru_cache(maxsize=64)
+def _constants(beta1: float, beta2: float, eps: float, dtype: np.dtype) -> list[np.ndarray]:
+    """As arrays without axes, which NumPy need not convert in every pass."""
+    return [np.asarray(c, dtype) for c in (beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps)]
 
 
 def _adam_block(
     g: Array, m: Array, v: Array, theta: Array, m1: Array, v1: Array, theta1: Array, x: Array,
-    rate: Any, root: Any, beta1: float, beta2: float, eps: float,
+    rate: Array, root: Array, keep1: Array, take1: Array, keep2: Array, take2: Array, eps: Array,
 ) -> None:  # fmt: skip
     """Operation by operation what the agnostic body does; x is room for one result."""
-    np.multiply(m, beta1, m1)
-    np.multiply(g, 1.0 - beta1, x)
+    np.multiply(m, keep1, m1)
+    np.multiply(g, take1, x)
     np.add(m1, x, m1)
-    np.multiply(v, beta2, v1)
+    np.multiply(v, keep2, v1)
     np.multiply(g, g, x)
-    np.multiply(x, 1.0 - beta2, x)
+    np.multiply(x, take2, x)
     np.add(v1, x, v1)
     np.sqrt(v1, x)
     np.divide(x, root, x)

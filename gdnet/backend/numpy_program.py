@@ -99,7 +99,8 @@ class Writer:
             return ""
         function, kwargs = _direct(call)
         elementwise = isinstance(function, np.ufunc) and function.signature is None
-        arguments = [self._text(a) for a in call.args] + [f"{k}={self._text(v)}" for k, v in kwargs.items()]
+        arguments = [self._text(a) for a in _with_typed_numbers(call, function)]
+        arguments += [f"{k}={self._text(v)}" for k, v in kwargs.items()]
         if elementwise:  # the result may take the place of an argument that is not needed again
             self._release(i, call)
         target = "".join(f"{v.name}, " for v in call.results) if len(call.results) > 1 else ""
@@ -183,6 +184,16 @@ class Writer:
         return self.known[id(item)]
 
 
+def _with_typed_numbers(call: Call, function: Any) -> tuple:
+    """Python's numbers as arrays without axes, of the dtype that they would become: NumPy converts them faster."""
+    arrays = _values(call.args)
+    dtypes = {v.dtype for v in (*arrays, *call.results)}
+    if not isinstance(function, np.ufunc) or len(dtypes) != 1 or not any(v.shape for v in arrays):
+        return call.args
+    (dtype,) = dtypes
+    return tuple(np.asarray(a, dtype) if type(a) in (int, float) and dtype.kind == "f" else a for a in call.args)
+
+
 def _is_view(call: Call) -> bool:
     return len(call.results) == 1 and call.results[0].root is not call.results[0]
 
@@ -198,6 +209,12 @@ def _pattern(form: Any, names: Iterator[str]) -> str:
     if form == "leaf":
         return next(names)
     return f"({''.join(_pattern(f, names) + ', ' for f in form[1])})"
+
+
+_SCALAR = {  # NumPy's scalars have operators of their own: faster, and their power rounds differently
+    np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul, np.true_divide: operator.truediv,
+    np.negative: operator.neg, np.power: operator.pow,
+}  # fmt: skip
 
 
 def _label(function: Any) -> str:
@@ -284,6 +301,6 @@ def _direct(call: Call) -> tuple[Any, dict[str, Any]]:
         return np.dot, call.kwargs
     if call.function is np.reshape and set(call.kwargs) <= {"copy"} and call.kwargs.get("copy") is None:
         return np.ndarray.reshape, {}
-    if call.function is np.power and call.results and call.results[0].shape == ():
-        return operator.pow, call.kwargs  # NumPy's scalars have a power of their own, which rounds differently
+    if call.function in _SCALAR and call.results and call.results[0].shape == () and not call.kwargs:
+        return _SCALAR[call.function], call.kwargs
     return call.function, call.kwargs

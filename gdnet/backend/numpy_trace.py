@@ -52,7 +52,9 @@ class Traced(np.ndarray):
         return tape.call(function, inputs, kwargs, target)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _tape(args, kwargs.values()).call(function, args, kwargs)
+        options = dict(kwargs)
+        out = options.pop("out", None)
+        return _tape(args, kwargs.values()).call(function, args, options, out)
 
     def __getitem__(self, index: Any) -> Any:
         return _tape([self]).call(np.ndarray.__getitem__, (self, index), {})
