@@ -54,7 +54,7 @@ class PenalisedRoot:
         self.backend, self.xp, self.dtype = A.backend, A.xp, A.dtype
         self.m, self.p = A.shape
         self.shape = (self.m + self.p, self.p)
-        self.accuracy = A.accuracy
+        self.accuracy, self.own_units = A.accuracy, A.own_units
 
     @cached_property
     def gradient(self) -> Array:

@@ -5,9 +5,9 @@
     cg           products A v and Aᵀ u alone
 
 `A` is what an evaluation's `root_jacobian` is: an object of shape (M, P) with `matvec`, `rmatvec`, `dense`, `normal`,
-`gram`, `diagonal`, `bend`, the vectors `gradient` and `residual`, and the costs `gram_flops` and `product_flops`.
-Scaling by D (Moré) needs its own number for each parameter; in the space of samples D is one number, for the layers'
-products A D⁻² Aᵀ exist only then.
+`gram`, `diagonal`, `bend`, the vectors `gradient` and `residual`, the costs `gram_flops` and `product_flops`, and the
+flag `own_units`: whether its parameters are measured in units of their own. In the space of samples D is one number,
+for the layers' products A D⁻² Aᵀ exist only then.
 """
 
 from collections.abc import Callable
@@ -92,9 +92,9 @@ class ParameterSpace(Damped):
         H = A.normal(max_memory)
         self.curvature = xp.linalg.diagonal(H)
         self.scale = scale(self.curvature)
-        fixed = isinstance(self.scale, float)
-        self.d = self.scale**0.5 if fixed else xp.sqrt(self.scale)
-        self.H = H / self.scale if fixed else H / (self.d[:, None] * self.d[None, :])
+        one = isinstance(self.scale, float) or self.scale.ndim == 0
+        self.d = self.scale**0.5
+        self.H = H / self.scale if one else H / (self.d[:, None] * self.d[None, :])
         self.eye = xp.eye(A.shape[1], dtype=H.dtype, device=backend.device)
         self.L: Any = None
 
@@ -153,7 +153,7 @@ class ProductSpace(Damped):
         super().__init__(backend, A)
         self.curvature = A.diagonal(max_memory)
         self.scale = scale(self.curvature)
-        self.d = self.scale**0.5 if isinstance(self.scale, float) else self.xp.sqrt(self.scale)
+        self.d = self.scale**0.5
         self.mu, self.tol, self.limit = 0.0, tol, limit
 
     def factor(self, mu: float) -> bool:
