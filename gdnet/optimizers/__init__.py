@@ -9,6 +9,9 @@ from gdnet.optimizers.bfgs import BFGS
 from gdnet.optimizers.conjugate_gradient import ConjugateGradient
 from gdnet.optimizers.function import FunctionObjective
 from gdnet.optimizers.gradient_descent import GradientDescent
+from gdnet.optimizers.interior_point import InteriorPoint
+from gdnet.optimizers.ip_functions import Constraint
+from gdnet.optimizers.ip_objective import OutputConstraint, output_bounds
 from gdnet.optimizers.lbfgs import LBFGS
 from gdnet.optimizers.least_squares import least_squares
 from gdnet.optimizers.levenberg_marquardt import LevenbergMarquardt
@@ -17,6 +20,7 @@ from gdnet.optimizers.minimize import minimize
 from gdnet.optimizers.momentum import Momentum, Nesterov
 from gdnet.optimizers.newton import Newton
 from gdnet.optimizers.newton_cg import HessianFree, NewtonCG
+from gdnet.optimizers.quadratic_program import quadratic_program
 from gdnet.optimizers.result import OptimizeResult
 from gdnet.optimizers.scaled_conjugate_gradient import ScaledConjugateGradient
 from gdnet.optimizers.schedules import (
@@ -43,6 +47,7 @@ __all__ = [
     "Averaged",
     "BayesianRegularization",
     "ConjugateGradient",
+    "Constraint",
     "ConstantRate",
     "CosineDecay",
     "ExponentialDecay",
@@ -52,6 +57,7 @@ __all__ = [
     "HagerZhang",
     "HessianFree",
     "Info",
+    "InteriorPoint",
     "LevenbergMarquardt",
     "LinearWarmup",
     "Lion",
@@ -63,6 +69,7 @@ __all__ = [
     "OneCycle",
     "OptimizeResult",
     "Optimizer",
+    "OutputConstraint",
     "RMSProp",
     "Rprop",
     "ScaledConjugateGradient",
@@ -72,4 +79,6 @@ __all__ = [
     "StrongWolfe",
     "least_squares",
     "minimize",
+    "output_bounds",
+    "quadratic_program",
 ]

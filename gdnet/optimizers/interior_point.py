@@ -9,7 +9,7 @@ The linear algebra is dense, in float64 on the host: the functions and the netwo
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import OptionError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
-from gdnet.optimizers.ip_bounds import bound_vector, cast_inside
+from gdnet.optimizers.ip_bounds import bound_vector, cast_inside, host
 from gdnet.optimizers.ip_core import Options, State, begin
 from gdnet.optimizers.ip_filter import Filter
 from gdnet.optimizers.ip_functions import UserFunctions, as_constraints
@@ -82,10 +82,13 @@ class InteriorPoint(Optimizer):
     g_le, h_eq : function, Constraint, OutputConstraint, tuple (fun, jac, hess), or a list of these
         g(x) <= 0 and h(x) = 0, functions of the whole vector. Missing derivatives are numerical.
     curvature : {"auto", "exact", "gauss_newton", "bfgs"}
-        The Hessian of f. "auto": the exact one, or differences of the gradient, for up to 100 variables (30 without a
-        gradient); damped BFGS of the Lagrangian beyond that, where no Hessian is given.
+        The Hessian of f. "auto": of a network the exact one, and where that is not convex (and there are bounds only)
+        the Gauss-Newton matrix with damping; of a function the given one, or differences of the gradient for up to 100
+        variables (30 without a gradient), and damped BFGS of the Lagrangian beyond that.
     tol : float, optional
         1e-8 in float64, 1e-4 in float32.
+    mu_init : float, optional
+        The first barrier parameter; 1 for functions, 10⁻² for networks.
     max_iter : int
     max_time : float
         Seconds.
@@ -120,17 +123,17 @@ class InteriorPoint(Optimizer):
     tol: float | None = None
     max_iter: int = 3000
     max_time: float = np.inf
-    mu_init: float = 1.0
+    mu_init: float | None = None
     scaling: bool = True
     verbose: int = 0
-    layout: Any = None
+    layout: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.curvature not in CURVATURES:
             raise OptionError(f"curvature must be one of {', '.join(CURVATURES)}, got {self.curvature!r}")
         if self.tol is not None and not self.tol > 0:
             raise OptionError(f"tol must be positive, got {self.tol}")
-        if not self.mu_init > 0:
+        if self.mu_init is not None and not self.mu_init > 0:
             raise OptionError(f"mu_init must be positive, got {self.mu_init}")
         if self.max_iter < 0:
             raise OptionError(f"max_iter must not be negative, got {self.max_iter}")
@@ -144,9 +147,7 @@ class InteriorPoint(Optimizer):
 
     def init(self, theta: Array) -> InteriorPointState:
         empty = np.zeros(0)
-        return InteriorPointState(
-            0, 0.0, empty, empty, empty, empty, self.mu_init, np.zeros((0, 2)), 0.0, 0.0, 0, 0, empty
-        )
+        return InteriorPointState(0, 0.0, empty, empty, empty, empty, 0.0, np.zeros((0, 2)), 0.0, 0.0, 0, 0, empty)
 
     def step(
         self, objective: Objective, theta: Array, state: InteriorPointState
@@ -154,7 +155,7 @@ class InteriorPoint(Optimizer):
         """One iteration. A full start strictly inside the bounds replaces `theta` at the first one."""
         began = time.perf_counter()
         backend = backend_of(theta, names=("theta",))
-        options = self._options(theta)
+        options = self._options(objective, theta)
         problem, inner, scales = self._resume(objective, backend, theta, state, options)
         before = problem.at(inner.w).f / problem.f_scale
         new, report = advance(problem, inner, options)
@@ -169,9 +170,12 @@ class InteriorPoint(Optimizer):
         state = pack(new, elapsed, scales, problem)
         return self._theta(problem, new, backend, theta), state, info
 
-    def _options(self, theta: Array) -> Options:
+    def _options(self, objective: Any, theta: Array) -> Options:
+        """A network starts with a small barrier: a large one makes all its hidden units alike."""
+        network = hasattr(objective, "net")
+        mu = self.mu_init if self.mu_init is not None else 1e-2 if network else 1.0
         tol = self.tol if self.tol is not None else (1e-8 if "64" in str(theta.dtype) else 1e-4)
-        return Options(tol=tol, max_iter=self.max_iter, mu_init=self.mu_init, scaling=self.scaling)
+        return Options(tol=tol, max_iter=self.max_iter, mu_init=mu, scaling=self.scaling, central=network)
 
     def _resume(
         self, objective: Any, backend: Backend, theta: Array, state: InteriorPointState, options: Options
@@ -181,8 +185,9 @@ class InteriorPoint(Optimizer):
             return state.at, unpack(state), state.scales
         problem = self._problem(objective, backend, theta)
         if state.scales.size:
-            problem.f_scale, problem.c_scale = float(state.scales[0]), state.scales[1:]
-            return problem, unpack(state), state.scales
+            scales = host(state.scales)
+            problem.f_scale, problem.c_scale = float(scales[0]), scales[1:]
+            return problem, unpack(state, problem.eps), scales
         w = problem.start(options.push, options.scaling)
         inner = begin(problem, w, options)
         return problem, inner, np.concatenate([[problem.f_scale], problem.c_scale])
@@ -279,13 +284,14 @@ def pack(s: State, elapsed: float, scales: np.ndarray, problem: SlackProblem) ->
     )
 
 
-def unpack(state: InteriorPointState) -> State:
-    (low, high), *pairs = [(float(t), float(p)) for t, p in state.filter]
-    eps = state.at.eps if state.at is not None else Filter.eps
+def unpack(state: InteriorPointState, eps: float = Filter.eps) -> State:
+    """The iteration's state from plain numbers, or from arrays of the library that a checkpoint was read with."""
+    (low, high), *pairs = [(float(t), float(p)) for t, p in host(state.filter)]
+    eps = state.at.eps if state.at is not None else eps
     filt = Filter(low, high, tuple(pairs), eps)
     return State(
-        state.w, state.y, state.zl, state.zu, float(state.mu), filt, float(state.dw), float(state.least_dw),
-        int(state.tiny), int(state.blocked), int(state.iteration),
+        host(state.w), host(state.y), host(state.zl), host(state.zu), float(state.mu), filt,
+        float(state.dw), float(state.least_dw), int(state.tiny), int(state.blocked), int(state.iteration),
     )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ class Options:
     theta_mu: float = 1.5
     push: float = 0.01
     scaling: bool = True
+    central: bool = False
+    """Start with multipliers μ / distance instead of 1."""
 
 
 class State(NamedTuple):
@@ -65,6 +67,9 @@ class Outcome(NamedTuple):
 def begin(problem: Form, w: np.ndarray, options: Options) -> State:
     """The state at a first w."""
     zl, zu = np.ones(problem.has_lower.size), np.ones(problem.has_upper.size)
+    if options.central:
+        dl, du = problem.distances(w)
+        zl, zu = options.mu_init / dl, options.mu_init / du
     p = problem.at(w)
     y = least_squares_multipliers(problem, p, zl, zu) if p.finite else np.zeros(problem.m)
     theta = p.theta if np.isfinite(p.theta) else 1.0
@@ -156,7 +161,17 @@ def iterate(problem: Form, s: State) -> Outcome:
         return Outcome(s, "nan")
     sigma = problem.spread(s.zl / dl, s.zu / du)
     kkt = Kkt(W, p.J, sigma[: problem.n], sigma[problem.n :] + diag_v, problem.row, problem.sign)
-    factor, dw_used = Inertia.correct(kkt, mu, s.dw, s.least_dw)
+    factor, dw_used, damped = None, 0.0, False
+    if s.least_dw == 0.0:
+        plain = kkt.factor(0.0, 0.0)
+        if isinstance(plain, Factor):
+            factor = plain
+        elif (convex := problem.convex_hessian(s.w, s.y)) is not None and np.all(np.isfinite(convex)):
+            kkt.W, damped = convex, True
+            factor, dw_used = Inertia.correct(kkt, mu, 0.0, s.dw if s.dw > 0 else Inertia.first)
+    if factor is None:
+        damped = False
+        factor, dw_used = Inertia.correct(kkt, mu, s.dw, s.least_dw)
     if factor is None:
         return Outcome(s, "restore")
     gradient = barrier_gradient(problem, p, mu)
@@ -188,6 +203,9 @@ def iterate(problem: Form, s: State) -> Outcome:
         found = search(phi_of, s.w, (dw, dy), float(gradient @ dw), reach, corrected, s.filter)
     if found is None:
         return Outcome(s, "restore")
+    if damped:
+        whole = found.alpha >= 0.9 * reach(dw)
+        s = s._replace(dw=max(1e-12, dw_used / 3.0) if whole else 4.0 * dw_used)
     w = problem.keep_inside(found.w)
     if not problem.at(w).finite:
         return Outcome(s, "restore")

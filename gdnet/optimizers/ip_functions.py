@@ -205,6 +205,11 @@ class UserFunctions:
                 total = total + self._constraint_hessian(k, x, part)
         return total
 
+    def convex_hessian(self, x: np.ndarray) -> np.ndarray | None:
+        """The Gauss-Newton matrix of the objective, where it has one; constraints are linearised."""
+        convex = getattr(self.objective, "convex", None)
+        return None if convex is None or self.mode == "bfgs" else self._square(self._call(convex, x), "gauss_newton")
+
     def _square(self, found: np.ndarray, name: str) -> np.ndarray:
         if found.ndim == 0 and np.isnan(found):
             return np.full((self.n, self.n), np.nan)

@@ -131,7 +131,10 @@ def equilibrate(K: np.ndarray, rounds: int = 4) -> np.ndarray:
 
 def eigen_solver(K: np.ndarray, n: int) -> Solver | str:
     """Inertia and solution by K = Q Λ Qᵀ."""
-    values, Q = np.linalg.eigh(K)
+    try:
+        values, Q = np.linalg.eigh(K)
+    except np.linalg.LinAlgError:  # entries too far apart even after scaling
+        return "singular"
     if K.size and np.min(np.abs(values)) < 1e-14 * K.shape[0]:
         return "singular"
     return (lambda b: Q @ ((Q.T @ b) / values)) if int(np.sum(values > 0)) == n else "inertia"

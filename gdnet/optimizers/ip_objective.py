@@ -45,6 +45,9 @@ class ObjectiveFunctions:
         exact = not user or objective.both or callable(objective.jac) or callable(objective.jacobian)
         self.jac: Callable | None = (lambda x: self.at(x).gradient) if exact else None
         self.hess = self._hess(curvature, user)
+        self.convex: Callable | None = None
+        if not user and curvature in ("auto", "gauss_newton"):
+            self.convex = lambda x: self.at(x).gauss_newton.dense()
         self.mode = "bfgs" if curvature == "bfgs" else "auto" if curvature == "auto" else "exact"
 
     def fun(self, x: Array) -> Any:

@@ -27,6 +27,7 @@ class Functions(Protocol):
     def gradient(self, x: np.ndarray) -> np.ndarray: ...
     def constraints(self, x: np.ndarray) -> np.ndarray: ...
     def jacobian(self, x: np.ndarray) -> np.ndarray: ...
+    def convex_hessian(self, x: np.ndarray) -> np.ndarray | None: ...
     def hessian(self, x: np.ndarray, sigma: float, y: np.ndarray) -> np.ndarray:
         """σ ∇²f + Σ y_i ∇²c_i."""
         ...
@@ -134,6 +135,10 @@ class Form:
     def barrier_changed(self, mu: float) -> None:
         """Told when μ changes."""
 
+    def convex_hessian(self, w: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """A Gauss-Newton matrix to use with damping where the Hessian is not convex, if there is one."""
+        return None
+
     def hessian(self, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The Hessian of the Lagrangian: the block of x, and the diagonal of v."""
         raise NotImplementedError
@@ -197,6 +202,14 @@ class SlackProblem(Form):
         """The Hessian of the Lagrangian: the block of x and the diagonal of v."""
         H = self.functions.hessian(self.whole(w), self.f_scale, self.c_scale * y)[np.ix_(self.free, self.free)]
         return 0.5 * (H + H.T), np.zeros(self.row.size)
+
+    def convex_hessian(self, w: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        # the curvature of constraints must not be left out: with them the exact Hessian is the better one
+        H = self.functions.convex_hessian(self.whole(w)) if self.m == 0 else None
+        if H is None:
+            return None
+        H = self.f_scale * H[np.ix_(self.free, self.free)]
+        return 0.5 * (H + H.T)
 
     def constraint_hessian(self, w: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Σ y_i ∇²c_i alone, for the restoration phase."""
