@@ -10,8 +10,9 @@ from gdnet.optimizers.conjugate_gradient import ConjugateGradient
 from gdnet.optimizers.function import FunctionObjective
 from gdnet.optimizers.gradient_descent import GradientDescent
 from gdnet.optimizers.interior_point import InteriorPoint
-from gdnet.optimizers.ip_functions import Constraint
-from gdnet.optimizers.ip_objective import OutputConstraint, output_bounds
+from gdnet.optimizers.ip_functions import Constraint as Constraint
+from gdnet.optimizers.ip_objective import OutputConstraint as OutputConstraint
+from gdnet.optimizers.ip_objective import output_bounds as output_bounds
 from gdnet.optimizers.lbfgs import LBFGS
 from gdnet.optimizers.least_squares import least_squares
 from gdnet.optimizers.levenberg_marquardt import LevenbergMarquardt
@@ -48,7 +49,6 @@ __all__ = [
     "BayesianRegularization",
     "ConjugateGradient",
     "ConstantRate",
-    "Constraint",
     "CosineDecay",
     "ExponentialDecay",
     "FirstOrder",
@@ -69,7 +69,6 @@ __all__ = [
     "OneCycle",
     "OptimizeResult",
     "Optimizer",
-    "OutputConstraint",
     "RMSProp",
     "Rprop",
     "ScaledConjugateGradient",
@@ -79,6 +78,5 @@ __all__ = [
     "StrongWolfe",
     "least_squares",
     "minimize",
-    "output_bounds",
     "quadratic_program",
 ]
