@@ -8,7 +8,7 @@ from gdnet.backend import Array
 from gdnet.errors import OptionError, ShapeError
 from gdnet.layers.base import Context, Layer
 from gdnet.layers.initializers import Initializer, Rule, as_initializer
-from gdnet.layers.jacobian import Jacobian, Params, Pull, Shape
+from gdnet.layers.jacobian import Jacobian, Params, Pull, Shape, accumulate
 
 
 class Dense(Layer):
@@ -97,9 +97,12 @@ class DenseJacobian(Jacobian):
     def jvp(self, dparams: Params, dx: Array | None) -> Array:
         dy = self.x @ dparams["W"] if dparams else None
         if dx is not None:
-            dy = dx @ self.W if dy is None else dy + dx @ self.W
+            dy = dx @ self.W if dy is None else accumulate(dy, dx @ self.W)
         if dparams and self.bias:
-            dy = dy + self.xp.expand_dims(dparams["b"], axis=-2)
+            b = self.xp.expand_dims(dparams["b"], axis=-2)
+            if b.ndim > dy.ndim:
+                return dy + b
+            dy += b
         return dy
 
     def vjp(self, dy: Array) -> Pull:
@@ -114,7 +117,7 @@ class DenseJacobian(Jacobian):
     def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
         self.backend.matmul(self.x.T, dy, out=windows["W"])
         if self.bias:
-            windows["b"][...] = self.xp.sum(dy, axis=0)
+            self.backend.sum_rows(dy, windows["b"])
         return self.backend.matmul(dy, self.W.T) if self.needs_dx else None
 
     def curve(self, dparams: Params, dx: Array | None, gy: Array) -> Pull:
@@ -128,9 +131,27 @@ class DenseJacobian(Jacobian):
         cparams = {"W": W} | ({"b": xp.zeros_like(W[..., 0, :])} if self.bias else {})
         return cparams, gy @ xp.matrix_transpose(dparams["W"]) if dparams and self.needs_dx else None
 
+    def dvjp(self, dparams: Params, dx: Array | None, gy: Array, dgy: Array | None) -> Pull:
+        # d(xᵀ gy) = xᵀ dgy + dxᵀ gy and d(gy Wᵀ) = dgy Wᵀ + gy dWᵀ
+        if dgy is None:
+            return self.curve(dparams, dx, gy)
+        xp = self.xp
+        moved, dgx = self.vjp(dgy)
+        if dx is not None:
+            moved["W"] = accumulate(moved["W"], xp.matrix_transpose(dx) @ gy)
+        if dparams and self.needs_dx:
+            dgx = accumulate(dgx, gy @ xp.matrix_transpose(dparams["W"]))
+        return moved, dgx
+
     def rows(self, dy: Array) -> dict[str, Array]:
         rows = {"W": self.x[:, :, None] * dy[..., None, :]}
         return rows | {"b": dy} if self.bias else rows
+
+    def squares(self, dy: Array) -> dict[str, Array]:
+        # Σ (xₙᵢ dyₙₒ)² = Σ xₙᵢ² dyₙₒ²: a product of squares.
+        each = self.xp.sum(dy * dy, axis=0)
+        squares = {"W": (self.x * self.x).T @ each}
+        return squares | {"b": self.xp.sum(each, axis=0)} if self.bias else squares
 
     def gram(self, dy: Array) -> Array:
         # Rows of example n are xₙ ⊗ dyₙ, so their products are (x xᵀ + 1) ∘ (dy dyᵀ): no row is ever formed.

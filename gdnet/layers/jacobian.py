@@ -95,6 +95,13 @@ class Jacobian:
         dparams, _ = self.vjp(xp.expand_dims(dy, axis=0) * only)
         return {name: xp.moveaxis(value, 0, 1) for name, value in dparams.items()}
 
+    def squares(self, dy: Array) -> dict[str, Array]:
+        """The squares of `rows(dy)`, summed over cotangents and examples: the diagonal of JᵀJ by name."""
+        xp, found = backend_of(dy).xp, {}
+        for name, row in self.rows(dy).items():
+            found[name] = xp.sum(row * row, axis=(0, 1))
+        return found
+
     def gram(self, dy: Array) -> Array:
         """This layer's share of J Jᵀ: (v, n, v, n) for `dy` (v, n, ...), by default through `rows`."""
         backend, (v, n) = backend_of(dy), dy.shape[:2]
@@ -106,6 +113,14 @@ class Jacobian:
         if total is None:
             return xp.zeros((v, n, v, n), dtype=dy.dtype, device=backend.device)
         return xp.reshape(total, (v, n, v, n))
+
+
+def accumulate(total: Array, more: Array) -> Array:
+    """total + more, in place where both have one shape: `total` must be an array that the caller has just made."""
+    if total.shape != more.shape:
+        return total + more
+    total += more
+    return total
 
 
 def plus(a: Array | None, b: Array | None) -> Array | None:

@@ -1,5 +1,5 @@
 """Linear maps and their algebra."""
 
-from gdnet.maps.base import MAX_BYTES, Map, symmetric
+from gdnet.maps.base import BATCH_BYTES, MAX_BYTES, Map, diagonal, symmetric
 
-__all__ = ["MAX_BYTES", "Map", "symmetric"]
+__all__ = ["BATCH_BYTES", "MAX_BYTES", "Map", "diagonal", "symmetric"]

@@ -141,6 +141,10 @@ class ParallelJacobian(CompositeJacobian):
         parts = self._parts(dy)
         return self.full([(i, J.rows(parts[i])) for i, J in enumerate(self.jacobians) if self.names[i]])
 
+    def squares(self, dy: Array) -> dict[str, Array]:
+        parts = self._parts(dy)
+        return self.full([(i, J.squares(parts[i])) for i, J in enumerate(self.jacobians) if self.names[i]])
+
     def gram(self, dy: Array) -> Array:
         parts = self._parts(dy)
         shares = [J.gram(parts[i]) for i, J in enumerate(self.jacobians) if self.names[i]]

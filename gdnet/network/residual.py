@@ -76,5 +76,8 @@ class ResidualJacobian(Jacobian):
     def rows(self, dy: Array) -> dict[str, Array]:
         return self.J.rows(dy)
 
+    def squares(self, dy: Array) -> dict[str, Array]:
+        return self.J.squares(dy)
+
     def gram(self, dy: Array) -> Array:
         return self.J.gram(dy)

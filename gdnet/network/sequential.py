@@ -124,6 +124,15 @@ class ChainJacobian(CompositeJacobian):
                 dy = self.jacobians[i].vjp_x(dy)
         return self.full(found)
 
+    def squares(self, dy: Array) -> dict[str, Array]:
+        found = []
+        for i in self._backwards:
+            if self.names[i]:
+                found.append((i, self.jacobians[i].squares(dy)))
+            if i > self.first:
+                dy = self.jacobians[i].vjp_x(dy)
+        return self.full(found)
+
     def gram(self, dy: Array) -> Array:
         total: Any = None
         for i in self._backwards:
