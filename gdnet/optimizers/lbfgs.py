@@ -17,15 +17,14 @@ Table = tuple[tuple[float, ...], ...]
 
 
 class LBFGSMemory(NamedTuple):
-    """Ring buffers S and Y, (m, P), on the device; their products SYᵀ and YYᵀ, (m, m), as numbers on the host.
+    """A ring buffer [S; Y], (2 m, P), on the device; the products SYᵀ and YYᵀ, (m, m), as numbers on the host.
 
-    The buffers are written in place where the library allows it: a state serves one step only.
-    `order` lists the rows in use, oldest first. `Sg` and `Yg` are S g and Y g at the present gradient.
+    The buffer is written in place where the library allows it: a state serves one step only.
+    `order` lists the rows of S in use, oldest first. `Sg` and `Yg` are S g and Y g at the present gradient.
     """
 
     order: tuple[int, ...] = ()
-    S: Array | None = None
-    Y: Array | None = None
+    ring: Array | None = None
     SY: Table = ()
     YY: Table = ()
     Sg: tuple[float, ...] = ()
@@ -37,8 +36,8 @@ class LBFGS(Solver):
     """d = -H g with H from the last `history` pairs (s, y), in compact form.
 
     H = γ I + [Sᵀ, γ Yᵀ] [[R⁻ᵀ (D + γ YYᵀ) R⁻¹, -R⁻ᵀ], [-R⁻¹, 0]] [S; γ Y], with R the upper triangle of SYᵀ, D its
-    diagonal and γ = sᵀy / yᵀy of the newest pair. A direction costs two products with the (m, P) buffers, m x m algebra
-    on the host, and one read. A pair without positive curvature is not used, and the oldest pair is gone.
+    diagonal and γ = sᵀy / yᵀy of the newest pair. A direction costs three products with the (2 m, P) buffer, m x m
+    algebra on the host, and one read. A pair without positive curvature is not used, and the oldest pair is gone.
     Reference: Byrd, Nocedal and Schnabel, Mathematical Programming 63 (1994), theorem 2.2.
 
     Parameters
@@ -81,8 +80,8 @@ def _remember(backend: Backend, memory: LBFGSMemory, m: int, s: Array, y: Array,
     """The pair in the oldest row, and every inner product that the next direction needs: one read."""
     xp, order = backend.xp, memory.order
     row = next((r for r in range(m) if r not in order), order[0] if order else 0)
-    S, Y = (_written(backend, ring, m, row, v) for ring, v in ((memory.S, s), (memory.Y, y)))
-    found = backend.to_numpy(xp.concat([S @ g, Y @ g, S @ y, Y @ y, xp.reshape(xp.sum(s * s), (1,))]))
+    ring = _written(backend, memory.ring, m, row, s, y)
+    found = backend.to_numpy(xp.concat([ring @ g, ring @ y, xp.reshape(xp.sum(s * s), (1,))]))
     Sg, Yg, Sy, Yy = found[:-1].astype(np.float64).reshape(4, m)
     kept = tuple(r for r in order if r != row)
     tiny = float(xp.finfo(s.dtype).smallest_normal) * 1e8  # below, products have lost their digits
@@ -92,19 +91,20 @@ def _remember(backend: Backend, memory: LBFGSMemory, m: int, s: Array, y: Array,
     SY, YY = (np.array(table) if table else zero.copy() for table in (memory.SY, memory.YY))
     # Of SY only s_i . y_j with i no newer than j is used: the newest column.
     SY[:, row], YY[:, row], YY[row, :] = Sy, Yy, Yy
-    return LBFGSMemory(kept, S, Y, _table(SY), _table(YY), tuple(Sg.tolist()), tuple(Yg.tolist()))
+    return LBFGSMemory(kept, ring, _table(SY), _table(YY), tuple(Sg.tolist()), tuple(Yg.tolist()))
 
 
-def _written(backend: Backend, ring: Array | None, m: int, row: int, v: Array) -> Array:
-    """The ring with v in this row. It is the solver's own, so it is written in place where the library allows it."""
+def _written(backend: Backend, ring: Array | None, m: int, row: int, s: Array, y: Array) -> Array:
+    """The ring with the pair in this row. It is the solver's own, so it is written in place where that is allowed."""
     xp = backend.xp
     if ring is None:
-        ring = xp.zeros((m, v.shape[0]), dtype=v.dtype, device=backend.device)
+        ring = xp.zeros((2 * m, s.shape[0]), dtype=s.dtype, device=backend.device)
     if backend.mutable:
-        ring[row, :] = v
+        ring[row, :] = s
+        ring[m + row, :] = y
         return ring
-    here = xp.reshape(xp.arange(m, device=backend.device) == row, (m, 1))
-    return xp.where(here, v[None, :], ring)
+    number = xp.reshape(xp.arange(2 * m, device=backend.device), (2 * m, 1))
+    return xp.where(number == row, s[None, :], xp.where(number == m + row, y[None, :], ring))
 
 
 def _table(matrix: np.ndarray) -> Table:
@@ -119,8 +119,7 @@ def _direction(backend: Backend, memory: LBFGSMemory, g: Array) -> Array:
     R, D, gamma = np.triu(SY), np.diag(SY), SY[-1, -1] / YY[-1, -1]
     w = np.linalg.solve(R, p)
     u = np.linalg.solve(R.T, D * w + gamma * (YY @ w) - gamma * q)
-    weights = np.zeros((2, len(memory.SY)))
-    weights[0, order], weights[1, order] = u, -gamma * w
-    both = backend.asarray(weights, "float64" if "64" in str(g.dtype) else "float32")
-    direction = both[0, :] @ memory.S + both[1, :] @ memory.Y
-    return -direction - float(gamma) * g
+    m = len(memory.SY)
+    weights = np.zeros(2 * m)
+    weights[order], weights[[m + r for r in order]] = -u, gamma * w
+    return backend.asarray(weights, "float64" if "64" in str(g.dtype) else "float32") @ memory.ring - float(gamma) * g
