@@ -16,6 +16,7 @@ from gdnet.optimizers.solver import Move, Point, Solver, read
 MESSAGES.setdefault("mu_max", (8, "No step lowers the value, however strong the damping (mu_max)."))
 MESSAGES.setdefault("vanished", (0, "The residuals vanished, compared with those at the start."))
 
+SCALINGS = ("auto", "more", "mean", "identity")
 ATTEMPTS = 200
 PROBE = 0.1
 """Where along a step the residual is asked for its curvature: far enough for float32."""
@@ -69,8 +70,8 @@ class LevenbergMarquardt(Solver):
     scaling : "auto", "more", "mean" or "identity"
         D²: "more" is the largest diag(AᵀA) so far, so that the units of parameters do not matter; "mean" is the mean of
         that, one number (the only form in the space of samples); "identity" is 1. "auto" takes "more" for functions of
-        the user's and "mean" for networks, whose weights share a unit: on ten fits with both, the mean never ended
-        behind the classic rule, and Moré's rule did on one, where columns of saturated units had stayed long.
+        the user's and "mean" for networks, whose weights share a unit: on the fits of
+        benchmarks/least_squares/networks.py the mean never ends behind the classic rule, and Moré's rule does on one.
     space : "auto", "parameters", "samples" or "cg"
         Where the system is solved: P x P, M x M (the matrix A is never stored), or by products alone; "auto" takes
         the cheapest that fits into `max_memory` bytes.
@@ -128,7 +129,7 @@ class LevenbergMarquardt(Solver):
         super().__post_init__()
         name = type(self).__name__
         for option, allowed in (
-            ("damping", ("nielsen", "marquardt")), ("scaling", ("auto", "more", "mean", "identity")), ("space", ("auto", *SPACES)),
+            ("damping", ("nielsen", "marquardt")), ("scaling", SCALINGS), ("space", ("auto", *SPACES)),
         ):  # fmt: skip
             if (given := getattr(self, option)) not in allowed:
                 raise OptionError(f"{name}: {option} must be one of {', '.join(allowed)}, got {given!r}")
