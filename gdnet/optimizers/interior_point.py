@@ -242,7 +242,7 @@ class InteriorPoint(Optimizer):
                     f"{info.stationarity:.2e}  complementarity {info.complementarity:.2e}  mu {info.mu:.1e}  "
                     f"alpha {info.alpha:.1e}"
                 )
-            if callback is not None and info.moved and stop is None:
+            if callback is not None and stop is None:
                 try:
                     asked = callback(self._result(backend, theta, state, "running"))
                 except StopIteration:

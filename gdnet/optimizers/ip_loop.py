@@ -89,6 +89,7 @@ def recover(problem: SlackProblem, s: State, options: Options, found: Residuals,
         worst = problem.residuals(back.state.w, s.y, s.zl, s.zu)
         if p.finite and worst.violation > 10 * options.tol:
             return back.state, Report(worst, "infeasible", 0.0)
+    s = s._replace(iteration=back.state.iteration)  # what the phase has spent counts, or this would never end
     if s.least_dw < 1e12:
         forced = max(1e-4, 1e2 * s.least_dw, 8.0 * s.dw if s.least_dw == 0 else 0.0)
         return s._replace(least_dw=forced, filter=s.filter.emptied()), Report(found, None, 0.0)
