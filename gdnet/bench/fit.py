@@ -1,0 +1,64 @@
+"""What `Model.fit` costs beside its bare steps: batches, shuffling, history, callbacks and the progress bar."""
+
+import contextlib
+import io
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import gdnet as gd
+from gdnet.backend import Backend
+from gdnet.bench.candidates import GdnetStep, kind_of
+from gdnet.bench.problems import CASES, Problem, sizes_text
+from gdnet.bench.timing import Effort
+
+
+def against_bare_step(
+    backends: dict[str, Backend], device: str, effort: Effort, examples: int = 60_000, problem: Problem = CASES[0]
+) -> Iterator[dict[str, Any]]:
+    """One epoch of `fit` over the same number of bare steps, taking turns."""
+    rng = np.random.default_rng(0)
+    x = rng.random((examples, problem.sizes[0]), dtype=np.float32)
+    t = rng.integers(0, problem.sizes[-1], examples)
+    steps = examples // problem.batch
+    for name, backend in backends.items():
+        bare = GdnetStep(problem, backend)
+        bare.run(3)
+        epochs, alone = [], []
+        for turn in range(max(2, effort.rounds // 2) + 1):
+            model = gd.Model(problem.net(), problem.loss(), device=device, backend=name)
+            start = time.perf_counter()
+            fit_once(model, x, t, problem)
+            spent = time.perf_counter() - start
+            bare.reset()
+            start = time.perf_counter()
+            bare.run(steps)
+            if turn:  # the first is the warm-up
+                epochs.append(spent)
+                alone.append(time.perf_counter() - start)
+        yield {
+            "case": problem.name,
+            "network": sizes_text(problem.sizes),
+            "batch": problem.batch,
+            "examples": examples,
+            "device": kind_of(device),
+            "candidate": f"gdnet {name}",
+            "seconds": min(epochs),
+            "median_seconds": median(epochs),
+            "bare_seconds": min(alone),
+            "over_bare": min(epochs) / min(alone),
+        }
+
+
+def fit_once(model: gd.Model, x: np.ndarray, t: np.ndarray, problem: Problem) -> None:
+    """One epoch with everything on; the bar draws into memory."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        model.fit(
+            x, t, optimizer=problem.rule(), epochs=1, batch_size=problem.batch, verbose=1,
+            callbacks=[gd.CSVLog(Path(folder) / "history.csv"), gd.EarlyStopping(monitor="loss")],
+        )  # fmt: skip
