@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, Key, get_backend
+from gdnet.backend.memory import device_memory
 from gdnet.data import Dataset, check_data, split
 from gdnet.errors import ArrayError, FileError, NotBuilt, OptionError, ShapeError
 from gdnet.layers import Layer
@@ -267,7 +268,8 @@ class Model:
             return own | {f"val_{name}": value for name, value in kept.items()}
 
         try:
-            train(run, step, scores if metrics or held is not None else None)
+            with device_memory(self.backend, feed.batch_size or len(data)):
+                train(run, step, scores if metrics or held is not None else None)
         finally:
             self._theta = run.solution if run.result is None else self.backend.asarray(run.result)
         return run.history

@@ -5,7 +5,7 @@ handed down; nothing below asks an array for its namespace again. The bodies her
 library nobody has heard of works; the backends beside this file override what their library does better.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -72,6 +72,19 @@ class Backend:
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
 
+    def prefetch(self, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[Array, ...]]:
+        """Host batches as arrays on this device; a library may copy the next one while a batch is being used."""
+        for batch in batches:
+            yield tuple([self.asarray(a) for a in batch])
+
+    def bytes_refused(self, error: BaseException) -> int | None:
+        """The size of the allocation that failed (0: unknown), if this error says that the device's memory is full."""
+        return None
+
+    def memory(self) -> tuple[int, int]:
+        """(bytes that arrays take on the device now, bytes that are left for more); 0 where it is not known."""
+        return 0, 0
+
     # -- what the standard lacks -------------------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
@@ -81,6 +94,10 @@ class Backend:
             return product
         out[...] = product
         return out
+
+    def sum_rows(self, a: Array, out: Array) -> None:
+        """The sum over axis 0, written into `out`, a window of an array just created."""
+        out[...] = self.xp.sum(a, axis=0)
 
     def erf(self, x: Array) -> Array:
         """The error function, 2/√π ∫₀ˣ exp(-s²) ds."""

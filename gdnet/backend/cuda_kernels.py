@@ -10,6 +10,8 @@ from gdnet.backend.base import Array, Backend
 from gdnet.backend.cuda_sources import (
     ACTIVATIONS,
     DROPOUT_PREAMBLE,
+    LOSSES,
+    SIGN,
     SOFTMAX_CROSS_ENTROPY,
     UNIFORM,
     UPDATES,
@@ -17,48 +19,68 @@ from gdnet.backend.cuda_sources import (
 )
 
 WARPS_PER_BLOCK = 4
+ELEMENTWISE: dict[str, Kernel] = {**ACTIVATIONS, **LOSSES, **UPDATES, "uniform": UNIFORM, "sign": SIGN}
 
 
 @functools.cache
 def elementwise(name: str) -> Any:
     """The compiled-on-demand kernel of this name, from any of the tables."""
-    kernel: Kernel = UNIFORM if name == "uniform" else {**ACTIVATIONS, **UPDATES}[name]
     preamble = DROPOUT_PREAMBLE if name == "uniform" else ""
-    return cp.ElementwiseKernel(*kernel, f"gdnet_{name}", preamble=preamble)
+    return cp.ElementwiseKernel(*ELEMENTWISE[name], f"gdnet_{name}", preamble=preamble)
 
 
-def _activation(name: str) -> Callable:
-    def value_and_derivative(backend: Backend, x: Array, **config: float) -> tuple[Array, Array]:
-        return elementwise(name)(x, *config.values())
+def _with_options(name: str) -> Callable:
+    """An activation's value and derivative of x, or a loss's share l and share l' of y, t and share."""
 
-    return value_and_derivative
+    def both(backend: Backend, *arrays: Any, **config: float) -> tuple[Array, Array]:
+        return elementwise(name)(*arrays, *config.values())
+
+    return both
 
 
 def _update(name: str) -> Callable:
-    def update(backend: Backend, *args: Any) -> tuple[Array, ...]:
+    def update(backend: Backend, *args: Any) -> Any:
         return elementwise(name)(*args)
 
     return update
 
 
+def nadam_update(backend: Backend, g: Array, m: Array, v: Array, theta: Array, *options: Any) -> tuple[Array, ...]:
+    """The last result has another size than the others, so CuPy does not make them itself."""
+    lr, step, product, *numbers = options
+    results = cp.empty_like(theta), cp.empty_like(m), cp.empty_like(v), cp.empty_like(product)
+    return elementwise("nadam_update")(g, m, v, theta, lr, step, product, *numbers, *results)
+
+
+C_TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "long long"}
+
+
 @functools.cache
-def _rows(dtype: str) -> Any:
-    ctype = {"float32": "float", "float64": "double"}[dtype]
-    name = f"softmax_cross_entropy<{ctype}>"
+def _rows(dtype: str, targets: str, device: int) -> Any:
+    """The row kernel for these dtypes. A loaded function belongs to one device."""
+    name = f"softmax_cross_entropy<{C_TYPES[dtype]}, {C_TYPES[targets]}>"
     module = cp.RawModule(code=SOFTMAX_CROSS_ENTROPY, options=("-std=c++17",), name_expressions=(name,))
     return module.get_function(name)
 
 
-def softmax_cross_entropy(backend: Backend, z: Array, t: Array, total: Any) -> tuple[Array, Array, Array]:
-    """One warp a row; the sum of the targets is formed on the way."""
+def softmax_cross_entropy(
+    backend: Backend, z: Array, t: Array, smoothing: float, share: Any, device: Any
+) -> tuple[Array, Array, Array, Any]:
+    """One warp a row, from labels or rows of targets."""
+    labels = t.ndim < z.ndim
+    if not labels or str(t.dtype) not in ("int32", "int64"):
+        t = t.astype(cp.int32 if labels else z.dtype, copy=False)
     z, t = cp.ascontiguousarray(z), cp.ascontiguousarray(t)
-    columns = z.shape[-1]
+    columns, number = z.shape[-1], z.dtype.type
     rows = z.size // columns
-    p, dz, entropy = cp.empty_like(z), cp.empty_like(z), cp.empty((*z.shape[:-1], 1), z.dtype)
-    blocks = -(-rows // WARPS_PER_BLOCK)
-    sizes = (cp.int32(rows), cp.int32(columns))
-    _rows(str(z.dtype))((blocks,), (32 * WARPS_PER_BLOCK,), (z, t, p, dz, entropy, *sizes))
-    return p, dz, entropy
+    p, dz = cp.empty_like(z), cp.empty_like(z)
+    entropy, total = (cp.empty((*z.shape[:-1], 1), z.dtype) for _ in range(2))
+    shares, even = (cp.uintp(0), number(share)) if isinstance(share, float) else (share, number(0))
+    sizes = cp.int32(rows), cp.int32(columns), cp.int32(rows // z.shape[0])
+    kernel = _rows(str(z.dtype), str(t.dtype), z.device.id)
+    grid, block = (-(-rows // WARPS_PER_BLOCK),), (32 * WARPS_PER_BLOCK,)
+    kernel(grid, block, (z, t, shares, p, dz, entropy, total, even, number(smoothing), *sizes))
+    return p, dz, entropy, 1.0 if labels else total
 
 
 def uniform_numbers(backend: Backend, n: int, words: tuple[int, int], step: Array | int, device: Any) -> Array:
@@ -68,8 +90,9 @@ def uniform_numbers(backend: Backend, n: int, words: tuple[int, int], step: Arra
 
 
 KERNELS: dict[str, Callable] = {
-    **{name: _activation(name) for name in ACTIVATIONS},
+    **{name: _with_options(name) for name in (*ACTIVATIONS, *LOSSES)},
     **{name: _update(name) for name in UPDATES},
+    "nadam_update": nadam_update,
     "softmax_cross_entropy": softmax_cross_entropy,
     "uniform_numbers": uniform_numbers,
 }

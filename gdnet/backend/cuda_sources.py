@@ -60,11 +60,62 @@ ACTIVATIONS = {
     ),
 }  # fmt: skip
 
+# -- losses: share times the loss l and its slope g by the prediction y, together -------------------------------------
+
+LOSSES = {
+    "SquaredError": Kernel(
+        "T y, T t, T share", "T l, T g", "T e = y - t; l = share * (e * e); g = share * (T(2) * e)"
+    ),
+    "AbsoluteError": Kernel(
+        "T y, T t, T share",
+        "T l, T g",
+        "T e = y - t; l = share * abs(e); g = share * (e > T(0) ? T(1) : (e < T(0) ? T(-1) : e))",
+    ),
+    "Huber": Kernel(
+        "T y, T t, T share, T delta",
+        "T l, T g",
+        """
+        T e = y - t, a = abs(e), near = a < delta ? a : delta;
+        l = share * (near * (a - T(0.5) * near));
+        g = share * (e < -delta ? -delta : (e > delta ? delta : e))""",
+    ),
+    "LogCosh": Kernel(
+        "T y, T t, T share",
+        "T l, T g",
+        """
+        T e = y - t, a = abs(e), s = sinh(T(0.5) * (a < T(1) ? a : T(1)));
+        l = share * (a < T(1) ? log1p(T(2) * s * s) : a + log1p(exp(T(-2) * a)) - T(0.6931471805599453));
+        g = share * tanh(e)""",
+    ),
+    "BinaryCrossEntropy": Kernel(
+        "T y, T t, T share, T label_smoothing",
+        "T l, T g",
+        """
+        T q = (T(1) - label_smoothing) * t + T(0.5) * label_smoothing, e = exp(-abs(y));
+        l = share * ((y > T(0) ? y : T(0)) - q * y + log1p(e));
+        g = share * ((y >= T(0) ? T(1) : e) / (T(1) + e) - q)""",
+    ),
+    "Hinge": Kernel(
+        "T y, T t, T share",
+        "T l, T g",
+        "T m = T(1) - t * y; l = share * (m < T(0) ? T(0) : m); g = share * (t * y < T(1) ? -t : T(0))",
+    ),
+    "Poisson": Kernel(
+        "T y, T t, T share",
+        "T l, T g",
+        """
+        T low = y > T(60) ? T(60) : y, rate = exp(low);
+        l = share * (rate * (T(1) + (y - low)) - t * y);
+        g = share * (rate - t)""",
+    ),
+}  # fmt: skip
+
 # -- optimizer updates: the whole parameter vector in one launch; lr and step are arrays of one element ----------------
 
 _UNBIAS = "T t = T(step); T c1 = -expm1(t * log(beta1)); T c2 = -expm1(t * log(beta2));"
 
 UPDATES = {
+    "sgd_update": Kernel("T g, T theta, T lr", "T theta1", "theta1 = theta - lr * g"),
     "momentum_update": Kernel(
         "T g, T velocity, T theta, T lr, T momentum",
         "T theta1, T velocity1",
@@ -98,6 +149,21 @@ UPDATES = {
         theta1 = theta - (lr / c1) * (a / (sqrt(b) / sqrt(c2) + eps));
         m1 = a; v1 = b""",
     ),
+    "nadam_update": Kernel(
+        "T g, T m, T v, T theta, T lr, int32 step, T product, T beta1, T beta2, T eps, T momentum_decay",
+        "T theta1, T m1, T v1, raw T product1",
+        """
+        T t = T(step), c2 = -expm1(t * log(beta2));
+        T mu = beta1 * (T(1) - T(0.5) * pow(T(0.96), t * momentum_decay));
+        T mu_next = beta1 * (T(1) - T(0.5) * pow(T(0.96), (t + T(1)) * momentum_decay));
+        T q = product * mu;
+        T a = beta1 * m + (T(1) - beta1) * g;
+        T b = beta2 * v + (T(1) - beta2) * (g * g);
+        T d = ((T(1) - mu) / (T(1) - q)) * g + (mu_next / (T(1) - q * mu_next)) * a;
+        theta1 = theta - lr * (d / (sqrt(b / c2) + eps));
+        m1 = a; v1 = b;
+        if (i == 0) product1[0] = q""",
+    ),
     "lion_update": Kernel(
         "T g, T m, T theta, T lr, T beta1, T beta2",
         "T theta1, T m1",
@@ -118,6 +184,10 @@ UPDATES = {
         previous1 = kept; sizes1 = size""",
     ),
 }
+
+# -- what CuPy has in a form that waits for the device -----------------------------------------------------------------
+
+SIGN = Kernel("T x", "T y", "y = x > T(0) ? T(1) : (x < T(0) ? T(-1) : x)")
 
 # -- random numbers: threefry-2x32 with 20 rounds, the twin of gdnet.backend.random -----------------------------------
 
@@ -146,34 +216,51 @@ UNIFORM = Kernel(
 # -- softmax and cross-entropy: one warp a row, value and gradient in one pass -----------------------------------------
 
 SOFTMAX_CROSS_ENTROPY = r"""
+#define WARP 32
 template <typename T> __device__ __forceinline__ T warp_max(T v) {
-  for (int o = 16; o; o >>= 1) { T w = __shfl_xor_sync(0xffffffffu, v, o); v = v > w ? v : w; }
+  for (int o = WARP / 2; o; o >>= 1) { T w = __shfl_xor_sync(0xffffffffu, v, o); v = v > w ? v : w; }
   return v;
 }
 template <typename T> __device__ __forceinline__ T warp_sum(T v) {
-  for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(0xffffffffu, v, o);
+  for (int o = WARP / 2; o; o >>= 1) v += __shfl_xor_sync(0xffffffffu, v, o);
   return v;
 }
-// p = softmax(z), entropy = -sum t log p, dz = p sum(t) - t, for every row of z and t (rows x columns, C order)
-template <typename T> __global__ void softmax_cross_entropy(
-    const T* __restrict__ z, const T* __restrict__ t, T* __restrict__ p, T* __restrict__ dz, T* __restrict__ entropy,
-    const int rows, const int columns) {
-  const int row = blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5), lane = threadIdx.x & 31;
+// The j-th target of a row: t holds one label a row, or rows like those of z.
+template <typename T, typename L> struct Target {
+  static __device__ T at(const L* t, int row, size_t start, int j) { return T(t[row] == j); }
+};
+template <typename T> struct Target<T, T> {
+  static __device__ T at(const T* t, int row, size_t start, int j) { return t[start + j]; }
+};
+// For every row of z (rows x columns, C order), with the smoothed targets q = (1 - s) t + s sum(t) / columns:
+// p = softmax(z), dz = share (p sum(q) - q), entropy = -share sum q log p, total = sum(q).
+// Where there are no shares of examples (null), share is the same for all.
+template <typename T, typename L> __global__ void softmax_cross_entropy(
+    const T* __restrict__ z, const L* __restrict__ t, const T* __restrict__ shares, T* __restrict__ p,
+    T* __restrict__ dz, T* __restrict__ entropy, T* __restrict__ totals, const T share, const T smoothing,
+    const int rows, const int columns, const int rows_per_share) {
+  const int row = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
   if (row >= rows) return;
   const size_t start = (size_t)row * columns;
-  T top = lane < columns ? z[start + lane] : z[start];
-  for (int j = lane + 32; j < columns; j += 32) top = z[start + j] > top ? z[start + j] : top;
-  top = warp_max(top);
-  T norm = 0, total = 0, linear = 0;
-  for (int j = lane; j < columns; j += 32) {
-    const T shifted = z[start + j] - top, target = t[start + j];
-    norm += exp(shifted); total += target; linear += target * shifted;
+  T top = lane < columns ? z[start + lane] : z[start], total = 0;
+  for (int j = lane; j < columns; j += WARP) {
+    top = z[start + j] > top ? z[start + j] : top;
+    total += Target<T, L>::at(t, row, start, j);
   }
-  norm = warp_sum(norm); total = warp_sum(total); linear = warp_sum(linear);
-  for (int j = lane; j < columns; j += 32) {
+  top = warp_max(top); total = warp_sum(total);
+  const T even = smoothing / T(columns) * total, kept = T(1) - smoothing;
+  T norm = 0, linear = 0;
+  for (int j = lane; j < columns; j += WARP) {
+    const T shifted = z[start + j] - top;
+    norm += exp(shifted); linear += (kept * Target<T, L>::at(t, row, start, j) + even) * shifted;
+  }
+  norm = warp_sum(norm); linear = warp_sum(linear);
+  const T own = shares ? shares[row / rows_per_share] : share;
+  for (int j = lane; j < columns; j += WARP) {
     const T q = exp(z[start + j] - top) / norm;
-    p[start + j] = q; dz[start + j] = q * total - t[start + j];
+    p[start + j] = q;
+    dz[start + j] = own * (q * total - (kept * Target<T, L>::at(t, row, start, j) + even));
   }
-  if (lane == 0) entropy[row] = total * log(norm) - linear;
+  if (lane == 0) { entropy[row] = own * (total * log(norm) - linear); totals[row] = total; }
 }
 """

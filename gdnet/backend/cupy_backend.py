@@ -1,31 +1,67 @@
 """CuPy on an NVIDIA GPU."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import array_api_compat.cupy as xp
 import cupy as cp
 import numpy as np
 
 from gdnet.backend.base import Array, Backend
 from gdnet.backend.cublas import Gemm
+from gdnet.backend.cuda_feed import CudaCopier, ahead
 from gdnet.backend.cuda_graph import CapturedStep, CudaRecorder
 from gdnet.backend.cuda_kernels import KERNELS
+from gdnet.backend.cupy_namespace import namespace
+from gdnet.errors import OptionError
+
+xp = namespace()
 
 
 class CupyBackend(Backend):
-    """CuPy arrays on one CUDA device. Construct it through `get_backend("cuda")`, which checks the machine first."""
+    """CuPy arrays on one CUDA device. Construct it through `get_backend("cuda")`, which checks the machine first.
+
+    CuPy computes on the device that is current in a thread, wherever its arrays lie. `get_backend("cuda:1")` makes
+    device 1 the current one; compiled steps run on their own device whichever is current.
+    """
 
     name = "cupy"
     mutable = True
     kernels = KERNELS
-    tf32 = False
-    """Whether float32 products may use TF32 tensor cores: faster, with about three digits fewer. Off by default."""
     gemm: Gemm | None = None
     """The product to use while a step is captured."""
 
     def __init__(self, index: int = 0) -> None:
         super().__init__(xp, cp.cuda.Device(index))
+        self._tf32 = False
+
+    def make_current(self) -> None:
+        """Let this thread's CuPy calls run on this device."""
+        self.device.use()
+
+    @property
+    def tf32(self) -> bool:
+        """Whether float32 products may use TF32 tensor cores: faster, with about three digits fewer. Off by default.
+
+        Set it before the first step. CuPy's own products, which eager steps use, follow for the whole process.
+        """
+        return self._tf32
+
+    @tf32.setter
+    def tf32(self, on: bool) -> None:
+        try:
+            from cupy._core import _routines_linalg as products  # private: there is no public way at run time
+
+            kind = products.COMPUTE_TYPE_TF32 if on else products.COMPUTE_TYPE_DEFAULT
+            with self.device:
+                products.set_compute_type(np.dtype("float32"), kind)
+        except (ImportError, AttributeError, TypeError) as error:
+            raise OptionError(
+                f"this CuPy ({cp.__version__}) does not let TF32 be chosen at run time: set the environment variable "
+                "CUPY_TF32=1 before the first product"
+            ) from error
+        self._tf32 = bool(on)
+
+    # -- moving data ------------------------------------------------------------------------------------------------
 
     def asarray(self, host: Any, dtype: str | None = None) -> Array:
         with self.device:
@@ -34,18 +70,42 @@ class CupyBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray:
         return cp.asnumpy(array)
 
+    def synchronize(self) -> None:
+        self.device.synchronize()
+
+    def prefetch(self, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[Array, ...]]:
+        return ahead(CudaCopier(self.device), batches)
+
+    def bytes_refused(self, error: BaseException) -> int | None:
+        if isinstance(error, cp.cuda.memory.OutOfMemoryError):
+            return int(getattr(error, "_size", 0))
+        return None
+
+    def memory(self) -> tuple[int, int]:
+        with self.device:
+            pool, (free, _) = cp.get_default_memory_pool(), cp.cuda.runtime.memGetInfo()
+            used, limit = pool.used_bytes(), pool.get_limit()
+            left = free + pool.free_bytes()
+        return used, min(left, limit - used) if limit else left
+
+    # -- what the standard lacks -------------------------------------------------------------------------------------
+
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        if b.ndim == 2 < a.ndim and out is None:  # one large product: CuPy would copy, and batch many small ones
+            return self.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
         if self.gemm is not None and a.ndim == b.ndim == 2:
             return self.gemm(a, b, out)
         return cp.matmul(a, b, out=out)
+
+    def sum_rows(self, a: Array, out: Array) -> None:
+        cp.sum(a, axis=0, out=out)
 
     def erf(self, x: Array) -> Array:
         from cupyx.scipy.special import erf
 
         return erf(x)
 
-    def synchronize(self) -> None:
-        self.device.synchronize()
+    # -- compiling ---------------------------------------------------------------------------------------------------
 
     def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
-        return CapturedStep(CudaRecorder(self), step, donate)
+        return CapturedStep(lambda: CudaRecorder(self), step, donate, self.device)

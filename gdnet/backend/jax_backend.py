@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdnet.backend.base import Array, Backend
+from gdnet.backend.memory import bytes_in
 
 
 class JaxBackend(Backend):
@@ -30,6 +31,14 @@ class JaxBackend(Backend):
 
     def erf(self, x: Array) -> Array:
         return jax.scipy.special.erf(x)
+
+    def bytes_refused(self, error: BaseException) -> int | None:
+        return bytes_in(str(error)) if "RESOURCE_EXHAUSTED" in str(error) else None
+
+    def memory(self) -> tuple[int, int]:
+        found = self.device.memory_stats() or {}
+        used = found.get("bytes_in_use", 0)
+        return used, max(found.get("bytes_limit", 0) - used, 0)
 
     def synchronize(self) -> None:
         jax.effects_barrier()

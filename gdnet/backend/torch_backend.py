@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gdnet.backend.base import Array, Backend
+from gdnet.backend.memory import bytes_in
 
 
 class TorchBackend(Backend):
@@ -32,6 +33,15 @@ class TorchBackend(Backend):
 
     def erf(self, x: Array) -> Array:
         return torch.special.erf(x)
+
+    def bytes_refused(self, error: BaseException) -> int | None:
+        return bytes_in(str(error)) if isinstance(error, torch.cuda.OutOfMemoryError) else None
+
+    def memory(self) -> tuple[int, int]:
+        if self.device.type != "cuda":
+            return 0, 0
+        used, (free, _) = torch.cuda.memory_allocated(self.device), torch.cuda.mem_get_info(self.device)
+        return used, free + torch.cuda.memory_reserved(self.device) - used
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

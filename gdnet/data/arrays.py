@@ -113,6 +113,15 @@ class Dataset:
             there.on_host = isinstance(there.x, np.ndarray)
         return there
 
+    @property
+    def streams(self) -> bool:
+        """Whether each batch is copied from the host to a device when its turn comes."""
+        return self.on_host and self.backend.xp is not self.home.xp
+
+    def on_home(self) -> "Dataset":
+        """The same, with batches that stay where the data lie, in their final dtypes."""
+        return Dataset(*self._all, prepare=self.prepare).on(None, self.dtype, whole=False)
+
     def _out(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
         """(x, t, sample_weight) as they leave: prepared, of their final dtypes, on the backend of the batches."""
         x, t, weight = arrays

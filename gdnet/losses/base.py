@@ -164,6 +164,14 @@ class ElementwiseLoss(Loss):
     16.0
     """
 
+    kernel = ""
+    """Where a backend's `kernels` has this name, it is called as `kernel(backend, y, t, share, **config)` and gives
+    (share l, share l') in one pass over memory. Classes outside gdnet have no such name."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.kernel = cls.__name__ if cls.__module__.startswith("gdnet.") else ""
+
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         """The loss of each output."""
         raise NotImplementedError(f"{type(self).__name__} has no rule l")
@@ -189,12 +197,17 @@ class ElementwiseLossAt(LossAt):
         self.share = shares(backend.xp, y, weight)
 
     @cached_property
+    def _fused(self) -> tuple[Array, Array] | None:
+        kernel = self.backend.kernels.get(self.rule.kernel)
+        return None if kernel is None else kernel(self.backend, self.y, self.t, self.share, **self.rule.config())
+
+    @cached_property
     def value(self) -> Array:  # type: ignore[override]
-        return self.xp.sum(self.share * self.rule.l(self.xp, self.y, self.t))
+        return self.xp.sum(self._fused[0] if self._fused else self.share * self.rule.l(self.xp, self.y, self.t))
 
     @cached_property
     def gradient(self) -> Array:  # type: ignore[override]
-        return self.share * self.rule.dl(self.xp, self.y, self.t)
+        return self._fused[1] if self._fused else self.share * self.rule.dl(self.xp, self.y, self.t)
 
     @cached_property
     def _curvature(self) -> Array:

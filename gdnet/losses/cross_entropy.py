@@ -81,45 +81,52 @@ class CrossEntropy(Loss):
         return {"label_smoothing": self.label_smoothing}
 
 
-@overridable
-def softmax_cross_entropy(xp: Any, z: Array, t: Array, total: Any) -> tuple[Array, Array, Array]:
-    """(p, p Σt - t, -Σ t log p) for each row of logits z, with p = softmax(z); `total` is Σt, or the number 1.
+def target_rows(xp: Any, y: Array, t: Array, smoothing: float, device: Any) -> tuple[Array, Any]:
+    """(t, Σt) with one row of smoothed targets, (1 - s) t + s Σt / k, for each row of logits; labels sum to 1."""
+    k, total = y.shape[-1], 1.0
+    if t.ndim < y.ndim:
+        t = xp.astype(xp.expand_dims(t, axis=-1) == xp.arange(k, dtype=t.dtype, device=device), y.dtype)
+    else:
+        t = xp.astype(t, y.dtype) if t.dtype != y.dtype else t
+        total = xp.sum(t, axis=-1, keepdims=True)
+    return (1.0 - smoothing) * t + (smoothing / k) * total if smoothing else t, total
 
-    The last of the three keeps its axis, (n, 1).
+
+@overridable
+def softmax_cross_entropy(
+    xp: Any, z: Array, t: Array, smoothing: float, share: Any, device: Any
+) -> tuple[Array, Array, Array, Any]:
+    """(p, share (p Σt - t), -share Σ t log p, Σt) for each row of logits z, with p = softmax(z).
+
+    `t` are labels or rows of targets, before smoothing; the last two results keep their axis, (n, 1).
     """
+    t, total = target_rows(xp, z, t, smoothing, device)
     shifted = z - xp.max(z, axis=-1, keepdims=True)  # exp cannot overflow, and one term of the sum is 1
     e = xp.exp(shifted)
     norm = xp.sum(e, axis=-1, keepdims=True)
     p = e / norm
     slope = p - t if isinstance(total, float) else total * p - t
-    return p, slope, xp.sum(t * (xp.log(norm) - shifted), axis=-1, keepdims=True)
+    return p, share * slope, share * xp.sum(t * (xp.log(norm) - shifted), axis=-1, keepdims=True), total
 
 
 class CrossEntropyAt(LossAt):
     """Cross-entropy at one prediction; its Hessian is softmax's Jacobian times each example's share."""
 
     def __init__(self, rule: CrossEntropy, backend: Backend, y: Array, t: Array, weight: Array | None) -> None:
-        xp, k, s = backend.xp, y.shape[-1], rule.label_smoothing
-        self.backend, self.xp, self.y = backend, xp, y
-        self.share = shares(xp, y, weight)
-        self.total: Any = 1.0
-        if t.ndim < y.ndim:  # integer labels: one-hot rows, which sum to one
-            t = xp.expand_dims(t, axis=-1) == xp.arange(k, dtype=t.dtype, device=backend.device)
-            self.t = xp.astype(t, y.dtype)
-        else:
-            self.t = xp.astype(t, y.dtype) if t.dtype != y.dtype else t
-            self.total = xp.sum(self.t, axis=-1, keepdims=True)
-        if s:
-            self.t = (1.0 - s) * self.t + (s / k) * self.total
-        self.p, self._slope, self._entropy = softmax_cross_entropy(backend, y, self.t, self.total)
+        self.backend, self.xp, self.y = backend, backend.xp, y
+        self.share, self._target, self._smoothing = shares(backend.xp, y, weight), t, rule.label_smoothing
+        self.p, self.gradient, self._entropies, self.total = softmax_cross_entropy(
+            backend, y, t, rule.label_smoothing, self.share, backend.device
+        )
+
+    @cached_property
+    def t(self) -> Array:
+        """The targets as rows, smoothed."""
+        return target_rows(self.xp, self.y, self._target, self._smoothing, self.backend.device)[0]
 
     @cached_property
     def value(self) -> Array:  # type: ignore[override]
-        return self.xp.sum(self.share * self._entropy)
-
-    @cached_property
-    def gradient(self) -> Array:  # type: ignore[override]
-        return self.share * self._slope
+        return self.xp.sum(self._entropies)
 
     @property
     def hessian(self) -> Map:  # type: ignore[override]

@@ -3,13 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gdnet.backend import Array
+from gdnet.backend import Array, backend_of, overridable
 from gdnet.optimizers.base import FirstOrder
 
 
 class SGDState(NamedTuple):
     step: Array
     lr: Array
+
+
+@overridable
+def sgd_update(xp: Any, gradient: Array, theta: Array, lr: Array) -> Array:
+    """θ⁺ = θ - lr g."""
+    return theta - lr * gradient
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,4 +32,4 @@ class SGD(FirstOrder):
         return SGDState(step, lr)
 
     def update(self, gradient: Array, state: SGDState, theta: Array) -> tuple[Array, SGDState]:
-        return theta - state.lr * gradient, SGDState(state.step + 1, state.lr)
+        return sgd_update(backend_of(theta), gradient, theta, state.lr), SGDState(state.step + 1, state.lr)

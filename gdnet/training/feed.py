@@ -37,10 +37,12 @@ class Feed:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, ...]]:
         """(x, t) or (x, t, sample_weight) of each batch of this epoch, from batch `start` on."""
-        return batches(
-            self.data, batch_size=self.batch_size, shuffle=self.shuffle, drop_last=self.drop_last, seed=self.seed,
+        data = self.data.on_home() if self.data.streams else self.data
+        found = batches(
+            data, batch_size=self.batch_size, shuffle=self.shuffle, drop_last=self.drop_last, seed=self.seed,
             epoch=epoch, start=start,
         )  # fmt: skip
+        return self.data.backend.prefetch(found) if self.data.streams else found
 
     def weights(self, epoch: int) -> np.ndarray:
         """What each batch counts in the epoch's mean over examples: its examples, or the sum of their weights."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend
+from gdnet.backend.memory import device_memory
 from gdnet.data import Dataset
 from gdnet.layers import Context
 from gdnet.losses import Loss
@@ -77,14 +78,16 @@ class Scorer:
 
     def predict(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> Array:
         """The network's outputs, (n, ...)."""
-        batches = Feed(data, min(batch_size, len(data)), shuffle=False).epoch(0)
-        parts = [self._predict(theta, x) for x, *_ in batches]
+        size = min(batch_size, len(data))
+        with device_memory(self.backend, size):
+            parts = [self._predict(theta, x) for x, *_ in Feed(data, size, shuffle=False).epoch(0)]
         return parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
 
     def scores(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> dict[str, float]:
         """`{"loss": ..., metric: ...}`, weighted means over the examples; read from the device at the end."""
         feed = Feed(data, min(batch_size, len(data)), shuffle=False)
-        pairs = [self._score(theta, *batch) for batch in feed.epoch(0)]
+        with device_memory(self.backend, feed.batch_size):
+            pairs = [self._score(theta, *batch) for batch in feed.epoch(0)]
         weights, xp = feed.weights(0), self.backend.xp
         means, sums = (self.backend.to_numpy(xp.stack([pair[k] for pair in pairs])).astype(np.float64) for k in (0, 1))
         loss, metric = float(np.dot(means, weights) / np.sum(weights)), float(np.sum(sums) / np.sum(weights))

@@ -9,7 +9,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from gdnet.backend.cuda_sources import ACTIVATIONS, SOFTMAX_CROSS_ENTROPY, UPDATES
+from gdnet.backend.cuda_sources import ACTIVATIONS, LOSSES, SOFTMAX_CROSS_ENTROPY, UPDATES
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 
@@ -42,7 +42,7 @@ def elementwise_source(kernel, dtype):
     from cupy._core import _carray, _kernel, _scalar
 
     kinds = {"T": np.dtype(dtype), "int32": np.dtype("int32"), "uint32": np.dtype("uint32")}
-    arrays = {"x", "g", "m", "v", "theta", "velocity", "square", "previous", "sizes", "lr", "step"}
+    arrays = {"x", "y", "t", "g", "m", "v", "theta", "velocity", "square", "previous", "sizes", "lr", "step", "product"}
     types = [kinds.get(p.ctype, kinds["T"]) if p.dtype is None else np.dtype(p.dtype) for p in kernel.params]
     n_in = len(kernel.in_params)
     _, _, type_map = kernel._decide_params_type(
@@ -63,12 +63,13 @@ def elementwise_source(kernel, dtype):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_row_kernel_compiles(cupy, architecture):
-    names = ("softmax_cross_entropy<float>", "softmax_cross_entropy<double>")
+    pairs = [("float", "float"), ("double", "double"), ("float", "int"), ("float", "long long"), ("double", "int")]
+    names = tuple(f"softmax_cross_entropy<{number}, {target}>" for number, target in pairs)
     options = ("-std=c++17",)
     assert compile_source(SOFTMAX_CROSS_ENTROPY, architecture, headers=False, options=options, names=names)
 
 
-@pytest.mark.parametrize("name", [*ACTIVATIONS, *UPDATES, "uniform"])
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *LOSSES, *UPDATES, "uniform", "sign"])
 def test_elementwise_kernels_compile(cupy, name):
     from gdnet.backend.cuda_kernels import elementwise
 
