@@ -95,7 +95,7 @@ class DenseJacobian(Jacobian):
         self.x, self.W, self.bias = x, W, bias
 
     def jvp(self, dparams: Params, dx: Array | None) -> Array:
-        dy = self.x @ dparams["W"] if dparams else None
+        dy: Any = self.x @ dparams["W"] if dparams else None
         if dx is not None:
             dy = dx @ self.W if dy is None else accumulate(dy, dx @ self.W)
         if dparams and self.bias:

@@ -134,7 +134,7 @@ class Map:
         """
         rows, columns = self.shape
         xp = self.backend.xp
-        if (needed := rows * columns * self._itemsize) > max_bytes:
+        if (needed := rows * columns * itemsize(self.dtype)) > max_bytes:
             raise OptionError(
                 f"the dense matrix is {rows} x {columns}, {needed / 2**30:.1f} GiB: use products with the map, "
                 f"or raise max_bytes (now {max_bytes})"
@@ -163,18 +163,30 @@ class Map:
         found = xp.concat([xp.sum(self.forward(some) * some, axis=axes) for some in basis])
         return xp.reshape(found, self.in_shape)
 
+    def blocks(self) -> Array:
+        """The blocks (n, outputs, inputs) on the diagonal of a map that acts on each of n examples alone.
+
+        Raises
+        ------
+        OptionError
+            If nothing says that it does: it has neither the tag "per_example" nor "diagonal".
+        """
+        if not self.tags & {"diagonal", "per_example"} or self.in_shape[:1] != self.out_shape[:1]:
+            raise OptionError("only a map tagged per_example has blocks, one for each example: use dense()")
+        xp, n, out = self.backend.xp, self.out_shape[0], self.out_shape[1:]
+        k = math.prod(out)
+        eye = xp.reshape(xp.eye(k, dtype=self.dtype, device=self.backend.device), (k, 1, *out))
+        found = self.adjoint(xp.broadcast_to(eye, (k, n, *out)))
+        return xp.moveaxis(xp.reshape(found, (k, n, math.prod(self.in_shape[1:]))), 0, 1)
+
     def trace(self, max_bytes: int = MAX_BYTES) -> Array:
         """The sum of the diagonal, a scalar on the device."""
         return self.backend.xp.sum(self.diagonal(max_bytes))
 
-    @property
-    def _itemsize(self) -> int:
-        return 8 if "64" in str(self.dtype) else 4
-
     def _basis(self, shape: tuple[int, ...], max_bytes: int) -> Iterator[Array]:
         """All unit vectors of this shape, in blocks whose products fit."""
         xp, size = self.backend.xp, math.prod(shape)
-        block = max(1, min(size, min(max_bytes, BATCH_BYTES) // (self.work * self._itemsize)))
+        block = max(1, min(size, min(max_bytes, BATCH_BYTES) // (self.work * itemsize(self.dtype))))
         for start in range(0, size, block):
             n = min(block, size - start)
             yield xp.reshape(xp.eye(n, size, k=start, dtype=self.dtype, device=self.backend.device), (n, *shape))
@@ -205,6 +217,11 @@ class Map:
             self.shape, matvec=through(forward, self.in_shape, False), rmatvec=through(adjoint, self.out_shape, False),
             matmat=through(forward, self.in_shape, True), rmatmat=through(adjoint, self.out_shape, True), dtype=dtype,
         )  # fmt: skip
+
+
+def itemsize(dtype: Any) -> int:
+    """Bytes of one number of a float dtype of any library."""
+    return 8 if "64" in str(dtype) else 4
 
 
 def _implied(tags: frozenset[str]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from gdnet.layers import Context
 from gdnet.losses import Loss
 from gdnet.maps import Map, symmetric
 from gdnet.network.build import Network
-from gdnet.network.curvature import RootJacobian
+from gdnet.network.curvature import GaussNewton, PredictionJacobian, RootJacobian, working_size
 from gdnet.vector import Layout
 
 
@@ -51,14 +51,16 @@ class Evaluation:
     prediction : (N, ...)
     residual : (M,)
         r with value = ½ ||r||², for losses that are sums of squares; else None.
-    jacobian : Map (P,) -> (N, ...)
-        Of the prediction by theta.
-    gauss_newton : Map (P,) -> (P,)
-        Jᵀ H J with the loss's Hessian H: positive semidefinite for convex losses.
+    jacobian : PredictionJacobian, a Map (P,) -> (N, ...)
+        Of the prediction by theta; also `gram()`, `normal()` and `normal_diagonal()`: J Jᵀ, JᵀJ and its diagonal.
+    root_jacobian : RootJacobian, a Map (P,) -> (M,)
+        A with Aᵀ A = gauss_newton, with the same forms.
+    gauss_newton : GaussNewton, a Map (P,) -> (P,)
+        Jᵀ H J with the loss's Hessian H: positive semidefinite for convex losses; `diagonal()` without rows.
     hessian : Map (P,) -> (P,)
         The whole second derivative: the Gauss-Newton part and the curvature of the network.
     input_jacobian : Map (N, ...) -> (N, ...)
-        Of the prediction by x.
+        Of the prediction by x; `blocks()` gives one matrix an example.
     """
 
     def __init__(self, objective: Objective, theta: Array) -> None:
@@ -102,13 +104,8 @@ class Evaluation:
         return None if r is None else self.objective.backend.xp.reshape(r, (-1,))
 
     @property
-    def jacobian(self) -> Map:
-        o, J = self.objective, self._forward[1]
-        xp = o.backend.xp
-        return Map(
-            o.backend, (o.layout.size,), tuple(self.prediction.shape), self.theta.dtype,
-            lambda v: J.jvp(o.layout.split(v, xp), None), self._pull, {"per_example"},
-        )  # fmt: skip
+    def jacobian(self) -> PredictionJacobian:
+        return PredictionJacobian(self)
 
     @cached_property
     def root_jacobian(self) -> RootJacobian:
@@ -116,10 +113,8 @@ class Evaluation:
         return RootJacobian(self)
 
     @property
-    def gauss_newton(self) -> Map:
-        J, H = self.jacobian, self._loss.hessian
-        product = J.T @ H @ J
-        return symmetric(self.objective.backend, J.in_shape, self.theta.dtype, product.forward, "psd")
+    def gauss_newton(self) -> GaussNewton:
+        return GaussNewton(self)
 
     @property
     def hessian(self) -> Map:
@@ -132,7 +127,8 @@ class Evaluation:
             dparams, _ = J.hvp(o.layout.split(v, xp), None, gy, H)
             return o.layout.join(dparams, xp)
 
-        return symmetric(o.backend, (o.layout.size,), self.theta.dtype, product)
+        work = working_size(J, o.layout.size)
+        return symmetric(o.backend, (o.layout.size,), self.theta.dtype, product, work=work)
 
     @cached_property
     def _forward_with_x(self) -> tuple[Array, Any]:
@@ -146,7 +142,7 @@ class Evaluation:
         o, (y, J) = self.objective, self._forward_with_x
         return Map(
             o.backend, tuple(o.x.shape), tuple(y.shape), self.theta.dtype, lambda v: J.jvp({}, v), J.vjp_x,
-            {"per_example"},
+            {"per_example"}, working_size(J, 0),
         )  # fmt: skip
 
     def rows(self) -> Array:
