@@ -129,3 +129,68 @@ def test_09_training_error_falls_and_validation_error_turns(run):
     assert (np.diff(training) < 0).all()
     assert 0 < validation.argmin() < 4
     assert Path("overfitting.png").stat().st_size > 1000
+
+
+def test_10_levenberg_marquardt_goes_where_adam_does_not(run):
+    out = run("10")
+    first, second = out.split("after the same")
+    steps = {line[:20].strip(): [int(n) for n in re.findall(r"(\d+) \(", line)] for line in first.splitlines()[2:]}
+    assert len(steps["Levenberg-Marquardt"]) == 5
+    for rate in ("0.01", "0.03"):
+        assert len(steps[f"Adam(lr={rate})"]) == 3  # 1e-6 is out of its reach
+        assert steps[f"Adam(lr={rate})"][-1] > 20 * steps["Levenberg-Marquardt"][2]
+    lowest = {line[:20].strip(): numbers(line[20:]) for line in second.splitlines()[1:]}
+    _, loss, error = lowest.pop("Levenberg-Marquardt")
+    assert loss < 1e-10
+    assert error < 1e-4
+    assert min(row[1] for row in lowest.values()) > 1e3 * loss
+
+
+def test_11_newtons_digits_double(run):
+    out = run("11")
+    rows = table(out, "so many steps\n")
+    newton = rows["Newton"]
+    assert newton[6] < 1e-12
+    # An error e becomes about c e²: the exponent at least 1.7 times as large once the error is below 0.1.
+    digits = -np.log10(newton[3:6])
+    assert (digits[1:] > 1.7 * digits[:-1]).all()
+    assert all(rows[name][6] > 0.1 for name in ("GradientDescent", "ConjugateGradient", "LBFGS", "BFGS"))
+    assert rows["GradientDescent"][-1] > 1e-4  # after 500 steps
+    valley = table(out, "Rosenbrock's valley")
+    assert "max_iter" in out
+    assert valley.pop("gd")[0] == 5000
+    for name, (steps, _, error) in valley.items():
+        assert steps < 60, name
+        assert error < 1e-7, name
+
+
+def test_12_constraints_hold_to_the_last_digit(run):
+    out = run("12")
+    rows = [
+        [float(n) for n in re.findall(r"(?<= )-?\d\S*", line[20:])] for line in out.splitlines() if line[:2] == "  "
+    ]
+    free, monotone, loose, conserved = rows
+    assert free[1] > 0
+    assert monotone[1] == 0.0
+    assert free[2] < 0 <= monotone[2]
+    assert loose[1] > 1e-3
+    assert max(conserved[1:]) <= 1e-10
+    assert out.count("converged") == 2
+    assert free[0] < monotone[0] < 1.5 * free[0]
+    assert loose[0] < conserved[0] < 1.1 * loose[0]
+
+
+def test_13_saddles_hold_gradient_descent_and_not_newton(run):
+    out = run("13")
+    escapes = re.findall(r"^ +(\S+) +(\d+|never) +x = +(-?[\d.]+)$", out, re.MULTILINE)
+    assert [steps for _, steps, _ in escapes].count("never") == 1
+    # Each factor of 1000 nearer to the ridge costs the same number of steps more.
+    waits = [int(steps) for start, steps, _ in escapes if float(start) in (-1e-3, -1e-6, -1e-9)]
+    assert waits[2] - waits[1] == pytest.approx(waits[1] - waits[0], abs=2)
+    assert {end for _, _, end in escapes} == {"-1.05", "0.10", "0.95"}
+    ends = dict(re.findall(r"^ +(\w+) +x = +(-?[\d.]+) +after \d+ steps", out, re.MULTILINE))
+    assert ends["gd"] == ends["bfgs"] == "0.10"
+    assert ends["newton"] in ("-1.05", "0.95")
+    losses = dict(re.findall(r"^  (\w+)\(.*?\) +(\d\S+) +\d\S+$", out, re.MULTILINE))
+    assert float(losses["SGD"]) > 0.4
+    assert float(losses["Newton"]) < 1e-3
