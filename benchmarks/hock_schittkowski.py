@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gdnet.optimizers.interior_point import interior_point
+from gdnet.optimizers.constrained.interior_point import interior_point
 
 
 def helper(name):

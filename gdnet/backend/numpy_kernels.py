@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,33 @@ from gdnet.backend.numpy_trace import opaque
 
 BLOCK = 16384
 """Elements of one block of an update: five arrays of them stay in a core's cache from the first pass to the last."""
+
+
+PARALLEL = 1 << 16
+"""Elements from which on an update is shared by the cores; below, handing work over costs more than it saves."""
+
+
+@functools.cache
+def _workers() -> tuple[Any, int]:
+    """The threads that help, and into how many parts work is cut; `OMP_NUM_THREADS` bounds them as it does BLAS."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parts = max(1, min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores)))
+    return (ThreadPoolExecutor(parts - 1, "gdnet") if parts > 1 else None), parts
+
+
+def on_all_cores(work: Callable[[int, int], None], size: int) -> None:
+    """`work(start, stop)` for parts that make up 0..size, each of whole blocks, at the same time where it pays."""
+    pool, parts = _workers() if size >= PARALLEL else (None, 1)
+    if pool is None:
+        return work(0, size)
+    step = -(-size // (parts * BLOCK)) * BLOCK
+    handed = [pool.submit(work, start, min(start + step, size)) for start in range(step, size, step)]
+    work(0, min(step, size))
+    for part in handed:
+        part.result()
+    return None
 
 
 @opaque(3, 1, 2)
@@ -24,14 +52,18 @@ def adam_update(
     t = theta.dtype.type(step)
     rate, root = lr / _unbias(beta1, t), np.sqrt(_unbias(beta2, t))
     numbers = [np.asarray(rate), np.asarray(root), *_constants(beta1, beta2, eps, theta.dtype)]
-    spare = np.empty(min(BLOCK, theta.size), theta.dtype)
-    if theta.size <= BLOCK:
-        _adam_block(gradient, m, v, theta, m1, v1, theta1, spare, *numbers)
-        return theta1, m1, v1
-    for start in range(0, theta.size, BLOCK):
-        part = slice(start, min(start + BLOCK, theta.size))
-        views = (a[part] for a in (gradient, m, v, theta, m1, v1, theta1))
-        _adam_block(*views, spare[: part.stop - start], *numbers)
+    arrays = gradient, m, v, theta, m1, v1, theta1
+
+    def update(start: int, stop: int) -> None:
+        spare = np.empty(min(BLOCK, stop - start), theta.dtype)
+        if stop - start == theta.size <= BLOCK:
+            return _adam_block(arrays, spare, numbers)
+        for low in range(start, stop, BLOCK):
+            part = slice(low, min(low + BLOCK, stop))
+            _adam_block([x[part] for x in arrays], spare[: part.stop - low], numbers)
+        return None
+
+    on_all_cores(update, theta.size)
     return theta1, m1, v1
 
 
@@ -41,11 +73,10 @@ def _constants(beta1: float, beta2: float, eps: float, dtype: np.dtype) -> list[
     return [np.asarray(c, dtype) for c in (beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps)]
 
 
-def _adam_block(
-    g: Array, m: Array, v: Array, theta: Array, m1: Array, v1: Array, theta1: Array, x: Array,
-    rate: Array, root: Array, keep1: Array, take1: Array, keep2: Array, take2: Array, eps: Array,
-) -> None:  # fmt: skip
+def _adam_block(arrays: Sequence[Array], x: Array, numbers: Sequence[Array]) -> None:
     """Operation by operation what the agnostic body does; x is room for one result."""
+    g, m, v, theta, m1, v1, theta1 = arrays
+    rate, root, keep1, take1, keep2, take2, eps = numbers
     np.multiply(m, keep1, m1)
     np.multiply(g, take1, x)
     np.add(m1, x, m1)

@@ -1,29 +1,23 @@
 """Optimizers: vector algebra over evaluations."""
 
-from gdnet.optimizers.adam import Adam, AdamW, NAdam
-from gdnet.optimizers.adaptive import AdaGrad, RMSProp
 from gdnet.optimizers.averaging import Averaged
 from gdnet.optimizers.base import FirstOrder, Info, Optimizer
-from gdnet.optimizers.bayesian_regularization import BayesianRegularization
-from gdnet.optimizers.bfgs import BFGS
-from gdnet.optimizers.conjugate_gradient import ConjugateGradient
+from gdnet.optimizers.constrained.functions import Constraint as Constraint
+from gdnet.optimizers.constrained.interior_point import InteriorPoint
+from gdnet.optimizers.constrained.objective import OutputConstraint as OutputConstraint
+from gdnet.optimizers.constrained.objective import output_bounds as output_bounds
+from gdnet.optimizers.constrained.quadratic_program import quadratic_program
+from gdnet.optimizers.first_order.adam import Adam, AdamW, NAdam
+from gdnet.optimizers.first_order.adaptive import AdaGrad, RMSProp
+from gdnet.optimizers.first_order.momentum import Momentum, Nesterov
+from gdnet.optimizers.first_order.sgd import SGD
+from gdnet.optimizers.first_order.sign import Lion, Rprop
 from gdnet.optimizers.function import FunctionObjective
-from gdnet.optimizers.gradient_descent import GradientDescent
-from gdnet.optimizers.interior_point import InteriorPoint
-from gdnet.optimizers.ip_functions import Constraint as Constraint
-from gdnet.optimizers.ip_objective import OutputConstraint as OutputConstraint
-from gdnet.optimizers.ip_objective import output_bounds as output_bounds
-from gdnet.optimizers.lbfgs import LBFGS
-from gdnet.optimizers.least_squares import least_squares
-from gdnet.optimizers.levenberg_marquardt import LevenbergMarquardt
-from gdnet.optimizers.line_search import Armijo, HagerZhang, StrongWolfe
+from gdnet.optimizers.gauss_newton.bayesian_regularization import BayesianRegularization
+from gdnet.optimizers.gauss_newton.least_squares import least_squares
+from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.minimize import minimize
-from gdnet.optimizers.momentum import Momentum, Nesterov
-from gdnet.optimizers.newton import Newton
-from gdnet.optimizers.newton_cg import HessianFree, NewtonCG
-from gdnet.optimizers.quadratic_program import quadratic_program
 from gdnet.optimizers.result import OptimizeResult
-from gdnet.optimizers.scaled_conjugate_gradient import ScaledConjugateGradient
 from gdnet.optimizers.schedules import (
     ConstantRate,
     CosineDecay,
@@ -33,9 +27,15 @@ from gdnet.optimizers.schedules import (
     Schedule,
     StepDecay,
 )
-from gdnet.optimizers.sgd import SGD
-from gdnet.optimizers.sign import Lion, Rprop
 from gdnet.optimizers.solver import Solver
+from gdnet.optimizers.unconstrained.bfgs import BFGS
+from gdnet.optimizers.unconstrained.conjugate_gradient import ConjugateGradient
+from gdnet.optimizers.unconstrained.gradient_descent import GradientDescent
+from gdnet.optimizers.unconstrained.lbfgs import LBFGS
+from gdnet.optimizers.unconstrained.line_search import Armijo, HagerZhang, StrongWolfe
+from gdnet.optimizers.unconstrained.newton import Newton
+from gdnet.optimizers.unconstrained.newton_cg import HessianFree, NewtonCG
+from gdnet.optimizers.unconstrained.scaled_conjugate_gradient import ScaledConjugateGradient
 
 __all__ = [
     "BFGS",

@@ -6,16 +6,16 @@ from dataclasses import fields
 from typing import Any
 
 from gdnet.errors import OptionError
-from gdnet.optimizers.bfgs import BFGS
-from gdnet.optimizers.conjugate_gradient import ConjugateGradient
 from gdnet.optimizers.function import FunctionObjective
-from gdnet.optimizers.gradient_descent import GradientDescent
-from gdnet.optimizers.lbfgs import LBFGS
-from gdnet.optimizers.newton import Newton
-from gdnet.optimizers.newton_cg import NewtonCG
 from gdnet.optimizers.result import OptimizeResult
-from gdnet.optimizers.scaled_conjugate_gradient import ScaledConjugateGradient
 from gdnet.optimizers.solver import Solver, as_start
+from gdnet.optimizers.unconstrained.bfgs import BFGS
+from gdnet.optimizers.unconstrained.conjugate_gradient import ConjugateGradient
+from gdnet.optimizers.unconstrained.gradient_descent import GradientDescent
+from gdnet.optimizers.unconstrained.lbfgs import LBFGS
+from gdnet.optimizers.unconstrained.newton import Newton
+from gdnet.optimizers.unconstrained.newton_cg import NewtonCG
+from gdnet.optimizers.unconstrained.scaled_conjugate_gradient import ScaledConjugateGradient
 
 METHODS: dict[str, tuple[type[Solver], float]] = {
     "bfgs": (BFGS, 1e-5),
@@ -126,7 +126,7 @@ def _interior_point(
     fun: Any, x0: Any, args: tuple, jac: Any, hess: Any, hessp: Any, bounds: Any, g_le: Any, h_eq: Any,
     tol: float | None, callback: Any, options: dict[str, Any],
 ) -> OptimizeResult:  # fmt: skip
-    from gdnet.optimizers.interior_point import InteriorPoint, interior_point
+    from gdnet.optimizers.constrained.interior_point import InteriorPoint, interior_point
 
     options = {{"maxiter": "max_iter", "gtol": "tol"}.get(key, key): value for key, value in options.items()}
     if tol is not None:

@@ -6,7 +6,7 @@ import pytest
 import gdnet as gd
 from gdnet.backend import get_backend
 from gdnet.errors import OptionError
-from gdnet.optimizers.bayesian_regularization import PenalisedEvaluation
+from gdnet.optimizers.gauss_newton.bayesian_regularization import PenalisedEvaluation
 
 
 def noisy(hidden=20, n=60):

@@ -5,7 +5,7 @@ import pytest
 
 import gdnet as gd
 from gdnet.errors import OptionError
-from gdnet.optimizers.conjugate_gradient import RULES, Products
+from gdnet.optimizers.unconstrained.conjugate_gradient import RULES, Products
 
 
 def quadratic(put, xp, n, condition, seed=0):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gdnet.optimizers.interior_point import interior_point
+from gdnet.optimizers.constrained.interior_point import interior_point
 
 
 def helper(name):

@@ -5,9 +5,9 @@ import pytest
 
 import gdnet as gd
 from gdnet.errors import OptionError, ShapeError
-from gdnet.optimizers.interior_point import InteriorPoint
-from gdnet.optimizers.ip_bounds import bound_vector
-from gdnet.optimizers.ip_objective import OutputConstraint, output_bounds
+from gdnet.optimizers.constrained.bounds import bound_vector
+from gdnet.optimizers.constrained.interior_point import InteriorPoint
+from gdnet.optimizers.constrained.objective import OutputConstraint, output_bounds
 from gdnet.vector import Layout
 
 X = np.linspace(-3.0, 3.0, 60)[:, None]

@@ -9,8 +9,8 @@ import pytest
 import gdnet as gd
 from gdnet.backend import get_backend
 from gdnet.errors import OptionError
-from gdnet.optimizers.newton_cg import SteihaugPath
 from gdnet.optimizers.solver import Point
+from gdnet.optimizers.unconstrained.newton_cg import SteihaugPath
 
 
 def rosenbrock(xp=np):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gdnet.errors import DataError, OptionError, ShapeError
-from gdnet.optimizers.interior_point import interior_point
-from gdnet.optimizers.quadratic_program import quadratic_program
+from gdnet.optimizers.constrained.interior_point import interior_point
+from gdnet.optimizers.constrained.quadratic_program import quadratic_program
 
 EYE = np.eye(2)
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from gdnet.backend import Backend, backend_of, get_backend
 from gdnet.errors import DataError, OptionError, ShapeError
-from gdnet.optimizers.ip_bounds import bound_vector, host
-from gdnet.optimizers.ip_kkt import Factor, Kkt
-from gdnet.optimizers.ip_problem import check_bounds
+from gdnet.optimizers.constrained.bounds import bound_vector, host
+from gdnet.optimizers.constrained.kkt import Factor, Kkt
+from gdnet.optimizers.constrained.problem import check_bounds
 from gdnet.optimizers.result import OptimizeResult
 
 STEP, REGULARISE = 0.995, 1e-11

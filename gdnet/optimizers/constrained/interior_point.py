@@ -17,13 +17,13 @@ import numpy as np
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import OptionError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
-from gdnet.optimizers.ip_bounds import bound_vector, cast_inside, host
-from gdnet.optimizers.ip_core import Options, State, begin
-from gdnet.optimizers.ip_filter import Filter
-from gdnet.optimizers.ip_functions import UserFunctions, as_constraints
-from gdnet.optimizers.ip_loop import REASONS, advance
-from gdnet.optimizers.ip_objective import ObjectiveFunctions
-from gdnet.optimizers.ip_problem import Residuals, SlackProblem, check_bounds
+from gdnet.optimizers.constrained.bounds import bound_vector, cast_inside, host
+from gdnet.optimizers.constrained.core import Options, State, begin
+from gdnet.optimizers.constrained.filter import Filter
+from gdnet.optimizers.constrained.functions import UserFunctions, as_constraints
+from gdnet.optimizers.constrained.loop import REASONS, advance
+from gdnet.optimizers.constrained.objective import ObjectiveFunctions
+from gdnet.optimizers.constrained.problem import Residuals, SlackProblem, check_bounds
 from gdnet.optimizers.result import OptimizeResult
 
 UNKNOWN = Residuals(np.nan, np.nan, np.nan, (1.0, 1.0))
@@ -107,7 +107,7 @@ class InteriorPoint(Optimizer):
     A. Wächter, L. T. Biegler, Math. Program. 106 (2006) 25-57.
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.interior_point import interior_point
+    >>> from gdnet.optimizers.constrained.interior_point import interior_point
     >>> found = interior_point(lambda x: (x[0] - 2) ** 2 + x[1] ** 2, np.zeros(2), h_eq=lambda x: x[0] + x[1] - 1,
     ...                        bounds=[(0, None), (0, None)])
     >>> found.stop_reason, np.round(found.x, 6).tolist(), found.violation <= 1e-8

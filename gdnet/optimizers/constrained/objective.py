@@ -9,7 +9,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError, ShapeError
-from gdnet.optimizers.ip_functions import Constraint
+from gdnet.optimizers.constrained.functions import Constraint
 
 STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
 DENSE_LIMIT = 2000

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
-from gdnet.optimizers.least_squares_box import BoxedSpace
-from gdnet.optimizers.levenberg_marquardt_polish import polish, settle
-from gdnet.optimizers.lm_spaces import SPACES, Damped, damped_system
+from gdnet.optimizers.gauss_newton.box import BoxedSpace
+from gdnet.optimizers.gauss_newton.polish import polish, settle
+from gdnet.optimizers.gauss_newton.spaces import SPACES, Damped, damped_system
 from gdnet.optimizers.result import MESSAGES
 from gdnet.optimizers.solver import Move, Point, Solver, read
 
@@ -327,7 +327,7 @@ def root_of(point: Point) -> Any:
 
 def _dense_root(point: Point) -> Any:
     """A plain function's residual and Jacobian map as a root, kept with the point."""
-    from gdnet.optimizers.least_squares_root import DenseRoot
+    from gdnet.optimizers.gauss_newton.root import DenseRoot
 
     kept = point.__dict__.get("root")
     if kept is None:

@@ -8,8 +8,8 @@ from typing import Any
 from gdnet.backend import Array
 from gdnet.errors import OptionError
 from gdnet.maps.solve import absolute_solve, modified_cholesky
-from gdnet.optimizers.line_search import STRONG_WOLFE, LineSearch, Ray
 from gdnet.optimizers.solver import Move, Point, Solver, read
+from gdnet.optimizers.unconstrained.line_search import STRONG_WOLFE, LineSearch, Ray
 
 
 @dataclass(frozen=True, repr=False)

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdnet.optimizers.ip_core import Options, State, iterate, lower_mu, raise_mu
-from gdnet.optimizers.ip_problem import Residuals, SlackProblem
-from gdnet.optimizers.ip_restoration import restore
+from gdnet.optimizers.constrained.core import Options, State, iterate, lower_mu, raise_mu
+from gdnet.optimizers.constrained.problem import Residuals, SlackProblem
+from gdnet.optimizers.constrained.restoration import restore
 
 DIVERGED = 1e20
 REASONS = {

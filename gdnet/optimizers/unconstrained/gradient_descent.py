@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.optimizers.line_search import ARMIJO, LineSearch, Ray
 from gdnet.optimizers.solver import Move, Point, Solver, read
+from gdnet.optimizers.unconstrained.line_search import ARMIJO, LineSearch, Ray
 
 
 class GradientDescentMemory(NamedTuple):

@@ -8,10 +8,10 @@ import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import DataError, OptionError
-from gdnet.optimizers.least_squares_box import make_box
-from gdnet.optimizers.least_squares_root import BudgetSpent, ResidualObjective
-from gdnet.optimizers.levenberg_marquardt import LevenbergMarquardt
-from gdnet.optimizers.levenberg_marquardt_polish import undamped_step
+from gdnet.optimizers.gauss_newton.box import make_box
+from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
+from gdnet.optimizers.gauss_newton.polish import undamped_step
+from gdnet.optimizers.gauss_newton.root import BudgetSpent, ResidualObjective
 from gdnet.optimizers.result import OptimizeResult
 from gdnet.optimizers.solver import Point, as_start, read
 

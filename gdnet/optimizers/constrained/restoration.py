@@ -10,9 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdnet.optimizers.ip_core import Options, State, barrier, error, iterate, least_squares_multipliers, lower_mu
-from gdnet.optimizers.ip_filter import EPS, Filter
-from gdnet.optimizers.ip_problem import Form
+from gdnet.optimizers.constrained.core import (
+    Options,
+    State,
+    barrier,
+    error,
+    iterate,
+    least_squares_multipliers,
+    lower_mu,
+)
+from gdnet.optimizers.constrained.filter import EPS, Filter
+from gdnet.optimizers.constrained.problem import Form
 
 RHO, KAPPA_RESTO = 1000.0, 0.9
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from gdnet.backend import Array
 from gdnet.errors import OptionError
-from gdnet.optimizers.gradient_descent import first_step
-from gdnet.optimizers.line_search import LineSearch, Ray, StrongWolfe
 from gdnet.optimizers.solver import Move, Point, Solver
+from gdnet.optimizers.unconstrained.gradient_descent import first_step
+from gdnet.optimizers.unconstrained.line_search import LineSearch, Ray, StrongWolfe
 
 
 class Products(NamedTuple):

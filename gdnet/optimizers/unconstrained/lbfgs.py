@@ -9,9 +9,9 @@ import numpy as np
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
-from gdnet.optimizers.gradient_descent import first_step
-from gdnet.optimizers.line_search import QUASI_NEWTON_WOLFE, LineSearch, Ray
 from gdnet.optimizers.solver import Move, Point, Solver
+from gdnet.optimizers.unconstrained.gradient_descent import first_step
+from gdnet.optimizers.unconstrained.line_search import QUASI_NEWTON_WOLFE, LineSearch, Ray
 
 Table = tuple[tuple[float, ...], ...]
 

@@ -1,0 +1,1 @@
+"""Interior points: bounds, equalities and inequalities; convex quadratic programs."""

@@ -1,0 +1,1 @@
+"""Least squares and their kin: Levenberg-Marquardt, Bayesian regularisation, `least_squares`."""

@@ -1,0 +1,1 @@
+"""Full-batch minimisers with line searches or trust regions."""
