@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError, ShapeError
 
@@ -106,6 +108,8 @@ class Map:
 
     def __rmul__(self, c: Any) -> "Map":
         kept = self.tags
+        if isinstance(c, np.number):
+            c = float(c)  # a weak number: it widens nothing
         if not (isinstance(c, (int, float)) and c >= 0):  # an array's sign is not read
             kept = _implied(self.tags) - {"psd"}
         return Map(
