@@ -1,7 +1,7 @@
 """Which measurements a run makes, and how long each may take."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gdnet.backend import Backend
@@ -70,7 +70,8 @@ def _steps(p: Plan) -> Rows:
 
 def _grid(p: Plan) -> Rows:
     s = p.size
-    yield from steps.grid(s.networks, s.batches, s.optimizers, p.backends, p.device, s.effort, s.longest)
+    effort = replace(s.effort, rounds=min(s.effort.rounds, 5), limit=s.effort.limit / 2)  # there are many
+    yield from steps.grid(s.networks, s.batches, s.optimizers, p.backends, p.device, effort, s.longest)
 
 
 def _gradient(p: Plan) -> Rows:

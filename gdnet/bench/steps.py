@@ -1,17 +1,19 @@
 """Training steps: gdnet on every backend, its peers, and the matrix products alone, taking turns."""
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from gdnet.backend import Backend
+from gdnet.backend import Backend, get_backend
 from gdnet.bench.candidates import GdnetStep, Unavailable, kind_of
 from gdnet.bench.floor import Products
 from gdnet.bench.peers import FLOOR_OF, load_peer
 from gdnet.bench.problems import Problem, sizes_text
 from gdnet.bench.timing import Effort, Timing, race
+from gdnet.errors import DeviceError
 
 LOSS_STEPS = 10
 """The loss after so many steps stands beside each time: who trains something else is no peer."""
@@ -40,9 +42,7 @@ def compare(
                 raise
             skipped[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"
             del steps[name]
-    floors: dict[str, Any] = {f"floor {name}": Products(problem, b) for name, b in backends.items()}
-    if "numpy" in backends:
-        floors["floor numpy.dot"] = Products(problem, backends["numpy"], np.dot)
+    floors = products(problem, backends, [FLOOR_OF[name] for name in steps if name in FLOOR_OF], device)
     times = race({**floors, **steps}, effort)
     reference = next(iter(losses.values()))
     for name in steps:
@@ -58,6 +58,18 @@ def compare(
         }
     for name, why in skipped.items():
         yield {**describe(problem, device, name), "seconds": None, "skipped": why}
+
+
+def products(problem: Problem, backends: dict[str, Backend], others: Sequence[str], device: str) -> dict[str, Products]:
+    """The matrix products alone on every library that takes part; for NumPy also by `dot`."""
+    known = dict(backends)
+    for name in others:
+        with contextlib.suppress(DeviceError):
+            known.setdefault(name, get_backend(device, name))
+    floors = {f"floor {name}": Products(problem, b) for name, b in known.items()}
+    if "numpy" in known:
+        floors["floor numpy.dot"] = Products(problem, known["numpy"], np.dot)
+    return floors
 
 
 def describe(problem: Problem, device: str, candidate: str) -> Row:
