@@ -125,9 +125,11 @@ def update(rows: Sequence[Row]) -> str:
 
 
 def fit(rows: Sequence[Row]) -> str:
-    lines = [[r["candidate"], r["examples"], micro(r["seconds"]), micro(r["bare_seconds"]), f"{r['over_bare']:.3f}"]
+    lines = [[r["candidate"], r["examples"], micro(r["seconds"]), micro(r["bare_seconds"]), micro(r["fed_seconds"]),
+              f"{r['over_bare']:.3f}", f"{r['over_fed']:.3f}"]
              for r in rows]  # fmt: skip
-    return table(["candidate", "examples", "one epoch of fit", "the same bare steps", "ratio"], lines, markdown=True)
+    header = ["candidate", "examples", "one epoch of fit", "bare steps", "on its batches", "over bare", "over those"]
+    return table(header, lines, markdown=True)
 
 
 def scaling(rows: Sequence[Row]) -> str:

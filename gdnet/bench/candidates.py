@@ -1,7 +1,7 @@
 """gdnet's own training step as a candidate, on each backend that this machine has for a device."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gdnet as gd
@@ -41,6 +41,12 @@ class GdnetStep:
             theta, state, value = step(theta, state, x, t)
         self.theta, self.state, self.value = theta, state, value
         wait_for(self.backend, theta)
+
+    def follow(self, batches: Iterable[tuple[Any, ...]]) -> None:
+        """One step on each of these batches."""
+        for x, t in batches:
+            self.theta, self.state, self.value = self.step(self.theta, self.state, x, t)
+        wait_for(self.backend, self.theta)
 
     def loss(self) -> float:
         """The loss of the last step's batch before that step."""

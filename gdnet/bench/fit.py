@@ -16,12 +16,13 @@ from gdnet.backend import Backend
 from gdnet.bench.candidates import GdnetStep, kind_of
 from gdnet.bench.problems import CASES, Problem, sizes_text
 from gdnet.bench.timing import Effort
+from gdnet.training.feed import Feed
 
 
 def against_bare_step(
     backends: dict[str, Backend], device: str, effort: Effort, examples: int = 60_000, problem: Problem = CASES[0]
 ) -> Iterator[dict[str, Any]]:
-    """One epoch of `fit` over the same number of bare steps, taking turns."""
+    """One epoch of `fit` over as many bare steps on a few batches, and over bare steps on its own shuffled batches."""
     rng = np.random.default_rng(0)
     x = rng.random((examples, problem.sizes[0]), dtype=np.float32)
     t = rng.integers(0, problem.sizes[-1], examples)
@@ -29,7 +30,8 @@ def against_bare_step(
     for name, backend in backends.items():
         bare = GdnetStep(problem, backend)
         bare.run(3)
-        epochs, alone = [], []
+        epochs, alone, fed = [], [], []
+        feed = Feed(gd.data.Dataset(x, t).on(backend, problem.dtype), problem.batch)
         for turn in range(max(2, effort.rounds // 2) + 1):
             model = gd.Model(problem.net(), problem.loss(), device=device, backend=name)
             start = time.perf_counter()
@@ -38,9 +40,13 @@ def against_bare_step(
             bare.reset()
             start = time.perf_counter()
             bare.run(steps)
+            between = time.perf_counter()
+            bare.reset()
+            bare.follow(feed.epoch(turn))
             if turn:  # the first is the warm-up
                 epochs.append(spent)
-                alone.append(time.perf_counter() - start)
+                alone.append(between - start)
+                fed.append(time.perf_counter() - between)
         yield {
             "case": problem.name,
             "network": sizes_text(problem.sizes),
@@ -51,7 +57,9 @@ def against_bare_step(
             "seconds": min(epochs),
             "median_seconds": median(epochs),
             "bare_seconds": min(alone),
+            "fed_seconds": min(fed),
             "over_bare": min(epochs) / min(alone),
+            "over_fed": min(epochs) / min(fed),
         }
 
 

@@ -76,9 +76,8 @@ def size_of(distribution: str) -> int:
     found = metadata.distribution(distribution)
     files = [Path(str(found.locate_file(f))) for f in found.files or []]
     inside = [f for f in files if f.suffix != ".pyc" and f.exists()]
-    modules = {f.parts[0] for f in (found.files or []) if f.suffix == ".py" and len(f.parts) > 1}
-    if not modules:
+    if not any(f.suffix == ".py" and not f.name.startswith("__editable__") for f in inside):
         module = sys.modules.get(distribution.replace("-", "_"))
-        if module is not None and module.__file__:
+        if module is not None and module.__file__ and hasattr(module, "__path__"):
             inside += [f for f in Path(module.__file__).parent.rglob("*") if f.is_file() and f.suffix != ".pyc"]
     return sum(f.stat().st_size for f in inside)

@@ -111,8 +111,8 @@ def update(rows: Sequence[Row]) -> list[str]:
 
 
 def fit(rows: Sequence[Row]) -> list[str]:
-    cells = ", ".join(f"{r['candidate']} {r['over_bare']:.3f}" for r in rows)
-    return [f"fit over bare steps, {rows[0]['network']}, {rows[0]['examples']} examples: {cells}"]
+    cells = ", ".join(f"{r['candidate']} {r['over_bare']:.3f} ({r['over_fed']:.3f})" for r in rows)
+    return [f"fit over bare steps (with its batches), {rows[0]['network']}, {rows[0]['examples']} examples: {cells}"]
 
 
 def scaling(rows: Sequence[Row]) -> list[str]:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gdnet.bench import command, results
+from gdnet.bench import command, imports, results
 from gdnet.bench.plan import SECTIONS
 from gdnet.bench.summary import LINES
 from gdnet.errors import DeviceError, FileError, OptionError
@@ -70,6 +70,7 @@ def test_operations_and_import(whole):
     assert (row["candidate"], other["candidate"]) == ("gdnet", "sklearn")
     assert {"gdnet", "numpy"} <= set(row["distributions"])
     assert 100_000 < row["own_bytes"] < row["bytes"]
+    assert other["bytes"] == sum(imports.size_of(name) for name in other["distributions"])
 
 
 def test_table_is_short_and_progress_goes_to_stderr(capsys):

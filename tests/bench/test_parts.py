@@ -1,10 +1,12 @@
 """The parts of the benchmark suite: fair turns, equal training, counts, advice, pictures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from gdnet.backend import get_backend
-from gdnet.bench import advice, floor, operations, plots, summary
+from gdnet.bench import advice, floor, imports, operations, plots, summary
 from gdnet.bench.candidates import GdnetStep, installed
 from gdnet.bench.memory import bound
 from gdnet.bench.peers import PEERS, load_peer, peers_of
@@ -183,3 +185,19 @@ def test_long_tables_are_cut():
     lines = summary.summary({"operations": rows}).splitlines()
     assert len(lines) == summary.LINES
     assert "61 lines more" in lines[-1]
+
+
+def test_size_of_a_single_module_is_not_that_of_its_neighbours(tmp_path, monkeypatch):
+    (tmp_path / "single.py").write_text("x = 1\n")
+    (tmp_path / "neighbour.py").write_text("y = 2\n" * 100)
+
+    class Distribution:
+        files = (Path("single.py"), Path("single.pyc"))
+
+        def locate_file(self, path):
+            return tmp_path / path
+
+    monkeypatch.setattr(imports.metadata, "distribution", lambda name: Distribution())
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__("single")
+    assert imports.size_of("single") == 6
