@@ -8,7 +8,7 @@ from gdnet.backend import get_backend
 from gdnet.backend.numpy_compile import CHECKED_CALLS, CompiledStep
 from gdnet.backend.numpy_trace import opaque
 from gdnet.backend.tree import flatten, unflatten
-from gdnet.optimizers.adam import adam_update
+from gdnet.optimizers.first_order.adam import adam_update
 from gdnet.testing.cases_optimizers import FIRST_ORDER
 
 RNG = np.random.default_rng(0)

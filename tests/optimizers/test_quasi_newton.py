@@ -6,8 +6,8 @@ import pytest
 import gdnet as gd
 from gdnet.backend import get_backend
 from gdnet.errors import OptionError
-from gdnet.optimizers.unconstrained import bfgs, lbfgs
 from gdnet.optimizers.solver import Point
+from gdnet.optimizers.unconstrained import bfgs, lbfgs
 
 
 def quadratic(bk, n=12, condition=1e3, seed=0):
