@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -202,7 +203,7 @@ def launches(log):
 
 def dense(*sizes, activation):
     layers = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in pairwise(sizes):
         layers += [gd.Dense(n_in, n_out), activation()]
     return gd.Sequential(*layers[:-1])
 

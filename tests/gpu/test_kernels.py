@@ -1,0 +1,163 @@
+"""Every kernel on the GPU against the agnostic body that it stands for, twice, on memory full of NaN."""
+
+import numpy as np
+import pytest
+
+import gdnet as gd
+from gdnet.backend import Key, get_backend
+from gdnet.backend.cuda_sources import ACTIVATIONS
+from gdnet.testing.backends import backend_under_test
+from gdnet.testing.cases_losses import LOSSES
+from gdnet.testing.cases_optimizers import FIRST_ORDER
+
+pytestmark = pytest.mark.gpu
+
+DTYPES = ("float32", "float64")
+NEAR = {"float32": 3e-6, "float64": 1e-13}
+
+
+@pytest.fixture(scope="module")
+def cuda():
+    return backend_under_test("cuda")
+
+
+@pytest.fixture(autouse=True)
+def poisoned(cuda):
+    """Fresh memory comes from freed blocks: fill some with NaN, so that what a kernel does not write is seen."""
+    import cupy
+
+    for size in (1 << 8, 1 << 12, 1 << 16, 1 << 20):
+        held = [cupy.full(size, cupy.nan, "float64") for _ in range(4)]
+        del held
+
+
+def close(found, expected, dtype, times=1.0):
+    expected = np.asarray(expected, dtype="float64")
+    scale = np.maximum(np.abs(expected), 1.0)
+    assert np.max(np.abs(found - expected) / scale) < NEAR[dtype] * times
+
+
+def twice(call, cuda):
+    """The results on the host; a second run must give the same bits, or threads race."""
+    first, second = ([cuda.get(a) for a in call()] for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    return first
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(cuda, name, dtype):
+    layer, host = getattr(gd, name)(), get_backend("cpu")
+    x = np.concatenate([np.linspace(-30, 30, 4001), [1e4, -1e4, 0.0]]).astype(dtype)
+    y, d = twice(lambda: cuda.backend.kernels[name](cuda.backend, cuda.put(x), **layer.config()), cuda)
+    exact = layer.f(host, x.astype("float64"))
+    close(y, exact, dtype, 3)
+    close(d, layer.df(host, x.astype("float64"), exact), dtype, 3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
+def test_losses(cuda, case, dtype, weighted):
+    """Value and gradient: elementwise ones in one kernel, the softmax's a warp a row."""
+    y, t = case.draw(37)
+    weight = np.random.default_rng(2).random(37) if weighted else None
+    t = t if t.dtype.kind in "iu" else t.astype(dtype)
+
+    def call():
+        arrays = [cuda.put(y, dtype), cuda.put(t)] + ([cuda.put(weight, dtype)] if weighted else [])
+        at = case.loss(*arrays)
+        return at.value, at.gradient
+
+    exact = case.loss(y.astype(dtype).astype("float64"), t, weight)
+    value, gradient = twice(call, cuda)
+    close(value, exact.value, dtype, 10)
+    close(gradient, exact.gradient, dtype, 3)
+
+
+@pytest.mark.parametrize("columns", [2, 31, 32, 33, 1000])
+def test_softmax_rows_of_any_width(cuda, columns):
+    rng = np.random.default_rng(columns)
+    y, t = 50 * rng.standard_normal((65, columns)), rng.integers(0, columns, 65)
+    exact = gd.CrossEntropy(label_smoothing=0.1)(y, t)
+
+    def call():
+        at = gd.CrossEntropy(label_smoothing=0.1)(cuda.put(y), cuda.put(t, "int32"))
+        return at.value, at.gradient, at.p
+
+    value, gradient, p = twice(call, cuda)
+    close(value, exact.value, "float64", 10)
+    close(gradient, exact.gradient, "float64", 10)
+    close(p, exact.p, "float64", 10)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", FIRST_ORDER, ids=lambda case: case.name)
+def test_updates(cuda, case, dtype):
+    rng = np.random.default_rng(0)
+    theta, gradients = rng.standard_normal(1003), rng.standard_normal((10, 1003))
+
+    def trajectory(put, kind):
+        point = put(theta, kind)
+        state = case.optimizer.init(point)
+        for g in gradients:
+            point, state = case.optimizer.apply(put(g, kind), state, point)
+        return [point]
+
+    (exact,) = trajectory(get_backend("cpu").asarray, "float64")
+    (found,) = twice(lambda: trajectory(cuda.put, dtype), cuda)
+    assert found.dtype == dtype
+    close(found, exact, dtype, 10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 1001])
+def test_random_bits_are_those_of_numpy(cuda, n):
+    key = Key(3, 5).child(1)
+    (found,) = twice(lambda: [key.uniform(cuda.backend, (n,))], cuda)
+    np.testing.assert_array_equal(found, key.uniform(get_backend("cpu"), (n,)))
+    on_device = Key(3, cuda.put(5, "int32"), (1,)).uniform(cuda.backend, (n,))
+    np.testing.assert_array_equal(cuda.get(on_device), found)
+
+
+def test_sign_and_clip_do_as_the_standard_says(cuda):
+    x = cuda.put([-2.0, -0.0, 0.0, 3.0, np.nan])
+    np.testing.assert_array_equal(cuda.get(cuda.xp.sign(x)), np.sign([-2.0, 0, 0, 3, np.nan]))
+    np.testing.assert_array_equal(cuda.get(cuda.xp.clip(x, -1.0, 1.0)), np.clip([-2.0, 0, 0, 3, np.nan], -1, 1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shapes", [((5, 7), (7, 3)), ((1, 7), (7, 1)), ((64, 64), (64, 64))])
+def test_own_products_equal_cupys(cuda, shapes, dtype):
+    """Plain and transposed operands, fresh results and windows at odd places."""
+    import cupy
+
+    from gdnet.backend.cublas import Gemm
+
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape) for shape in shapes)
+    gemm = Gemm(cupy.cuda.get_current_stream())
+    for left in (cuda.put(a, dtype), cuda.put(a.T.copy(), dtype).T, cuda.put(np.repeat(a, 2, axis=1), dtype)[:, ::2]):
+        for right in (cuda.put(b, dtype), cuda.put(b.T.copy(), dtype).T):
+            rows, columns = shapes[0][0], shapes[1][1]
+            window = cupy.full(rows * columns + 1, cupy.nan, dtype)[1:].reshape(rows, columns)
+            for found in (gemm(left, right), gemm(left, right, window)):
+                close(cuda.get(found), a.astype(dtype) @ b.astype(dtype), dtype, 20)
+
+
+def test_tf32_is_off_until_it_is_asked_for(cuda):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((256, 256)), rng.standard_normal((256, 256))
+
+    def error():
+        found = cuda.get(cuda.backend.matmul(cuda.put(a, "float32"), cuda.put(b, "float32")))
+        return np.linalg.norm(found - a @ b) / np.linalg.norm(a @ b)
+
+    assert not cuda.backend.tf32
+    assert error() < 1e-6
+    try:
+        cuda.backend.tf32 = True
+        assert error() < 2e-3
+    finally:
+        cuda.backend.tf32 = False
+    assert error() < 1e-6
