@@ -1,4 +1,4 @@
-"""The command line: gdnet info | train | check."""
+"""The command line: gdnet info | train | check | bench."""
 
 import argparse
 import sys
@@ -12,7 +12,9 @@ import numpy as np
 import gdnet as gd
 from gdnet.backend.info import describe_devices, describe_libraries
 from gdnet.errors import GdnetError, OptionError
+from gdnet.report.metrics import r2
 from gdnet.report.tables import table
+from gdnet.training.options import check_count
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "silu", "elu", "selu", "softplus", "leakyrelu")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion")
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    from gdnet.bench import command as bench_command
+
     top = argparse.ArgumentParser(prog="gdnet", description="Neural networks by gradient descent on any array library.")
     top.add_argument("--version", action="version", version=f"gdnet {gd.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -39,30 +43,49 @@ def parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="what is installed, which devices work, and why others do not")
     info.set_defaults(run=run_info)
 
-    check = commands.add_parser("check", help="check every layer, loss and optimizer on a device")
+    text = "check every layer, loss and optimizer on a device, against float64 on the CPU"
+    check = commands.add_parser("check", help=text, description=text)
     check.add_argument("--verbose", action="store_true", help="a line for every rule, not only for those that fail")
     check.set_defaults(run=run_check)
 
-    train = commands.add_parser("train", help="train a network on digits, mnist, or a .csv or .npz file of yours")
+    train = commands.add_parser(
+        "train", help="train a network on digits, mnist, or a .csv or .npz file of yours",
+        description="Train a network of dense layers; a fifth of a file's examples is kept for validation and test. "
+        "Targets that are whole numbers from 0 and smaller than the number of examples are class labels; all others "
+        "are numbers to be fitted.",
+        epilog="A .csv file holds one example a line, with or without a line of column names. A .npz file holds the "
+        'arrays "x" (one example a row) and "t" (the targets). Features and fitted targets are standardised during '
+        "training, so the losses of a regression are in units of the target's variance; the saved model takes and "
+        "gives the file's own units.",
+    )  # fmt: skip
     train.add_argument("data", nargs="?", default="digits", help='"digits" (default), "mnist", or a .csv or .npz file')
     train.add_argument("--folder", help="where the MNIST files are (else GDNET_DATA, a cache, or a download)")
-    train.add_argument("--target", help="the target's column in a .csv file (name or number; default: the last)")
+    train.add_argument("--target", help="the target's column in a .csv file (name, or number from 0; default: last)")
     train.add_argument("--hidden", type=int, nargs="*", default=[100], help="sizes of the hidden layers (default 100)")
-    train.add_argument("--activation", choices=ACTIVATIONS, default="relu")
-    train.add_argument("--optimizer", choices=OPTIMIZERS, default="adam")
+    train.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default relu)")
+    train.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="default adam")
     train.add_argument("--lr", type=float, help="learning rate (default: the optimizer's own)")
-    train.add_argument("--epochs", type=int, default=30)
-    train.add_argument("--batch-size", type=int, default=32)
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--out", default="gdnet-run", help="folder for model, history and picture (default gdnet-run)")
-    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder --out")
+    train.add_argument("--epochs", type=int, default=30, help="passes over the training data in all (default 30)")
+    train.add_argument("--batch-size", type=int, default=32, help="examples a step (default 32)")
+    train.add_argument(
+        "--seed", type=int, default=0, help="of the split, the initial weights and the order (default 0)"
+    )
+    train.add_argument("--out", default="gdnet-run", help="folder for what is written, in place of an earlier run's "
+                       "(default gdnet-run)")  # fmt: skip
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out; other options as "
+                       "in the run that wrote it, only --epochs may grow")  # fmt: skip
     train.add_argument("--quiet", action="store_true", help="no progress bar")
+    train.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
     train.set_defaults(run=run_train)
 
     for command in (check, train):
         command.add_argument("--device", default="cpu", help='"cpu", "cuda" or "cuda:N" (default cpu)')
-        command.add_argument("--backend", choices=["numpy", "cupy", "torch", "jax"], help="array library")
-        command.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+        command.add_argument("--backend", choices=["numpy", "cupy", "torch", "jax"],
+                             help="array library (default numpy on the CPU, cupy on cuda)")  # fmt: skip
+
+    bench = commands.add_parser("bench", help="time training here, and where a network trains fastest")
+    bench_command.add_arguments(bench)
+    bench.set_defaults(run=bench_command.run)
     return top
 
 
@@ -89,7 +112,8 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    train, test, loss, outputs, scale = _load(options)
+    check_count("seed", options.seed, least=0)
+    train, test, loss, outputs, scales = _load(options)
     out = Path(options.out)
     model = gd.Model(
         _network(options, outputs), loss=loss, device=options.device, backend=options.backend, dtype=options.dtype,
@@ -99,60 +123,77 @@ def run_train(options: argparse.Namespace) -> int:
     chosen = optimizers[options.optimizer]
     optimizer = chosen() if options.lr is None else chosen(lr=options.lr)
     _make_folder(out)
-    print(f"{model.net}\n{model.layout.size} parameters, {len(train[0])} examples, {model.backend.name}")
+    print(f"{model.net}: {model.layout.size} parameters, {model.backend.name} on {model.backend.device}")
+    print(f"{len(train[0])} examples to train, {len(test[0])} to validate and test")
     checkpoint = out / "checkpoint.safetensors"
     history = model.fit(
-        *_scaled(scale, train), optimizer=optimizer, epochs=options.epochs,
-        batch_size=min(options.batch_size, len(train[0])), validation_data=_scaled(scale, test),
+        *_scaled(scales, train), optimizer=optimizer, epochs=options.epochs,
+        batch_size=min(options.batch_size, len(train[0])), validation_data=_scaled(scales, test),
         verbose=0 if options.quiet else 1,
         callbacks=[gd.CSVLog(out / "history.csv"), gd.Checkpoint(checkpoint, every=(1, "epoch"))],
         resume=checkpoint if options.resume else None,
     )  # fmt: skip
-    if scale is not None:
-        model.theta = _with_scale(model, scale)
+    model.theta = _with_scales(model, scales)
     model.save(out / "model.safetensors")
     scores = model.evaluate(*test)
-    print("  ".join(f"test {name} {value:.4f}" for name, value in scores.items()) + f"  ({history.stop_reason})")
+    if isinstance(loss, gd.SquaredError):
+        scores["r2"] = r2(test[1], model.backend.to_numpy(model.predict(test[0])))
+    ended = f"all {options.epochs} epochs" if history.stop_reason == "epochs" else f"stopped: {history.stop_reason}"
+    print("  ".join(f"test {name} {value:.4g}" for name, value in scores.items()) + f"  ({ended})")
     written = ["model.safetensors", "history.csv", _picture(history, out, options.data)]
     print(f"in {out}: {', '.join(w for w in written if w)}")
     return 0
 
 
-def _load(options: argparse.Namespace) -> tuple[tuple[Any, Any], tuple[Any, Any], Any, int, Any]:
-    """Training and test data, the loss that fits them, the number of outputs, and how to standardise the features."""
+Scales = tuple[Any, Any]
+"""Standardizers of the features and of the targets; None leaves either as it is."""
+
+
+def _load(options: argparse.Namespace) -> tuple[tuple[Any, Any], tuple[Any, Any], Any, int, Scales]:
+    """Training and test data, the loss that fits them, the number of outputs, and how to standardise."""
     from gdnet import data
 
     if options.data in ("digits", "mnist"):
         train, test = data.load_digits() if options.data == "digits" else data.load_mnist(options.folder)
-        return train, test, gd.CrossEntropy(), 10, None  # pixels are on one scale already
+        return train, test, gd.CrossEntropy(), 10, (None, None)  # pixels are on one scale already
     path = Path(options.data)
     if path.suffix not in (".csv", ".npz"):
         raise OptionError(f'data must be "digits", "mnist", or a .csv or .npz file, got {options.data!r}')
     column = -1 if options.target is None else int(options.target) if options.target.isdigit() else options.target
     read: Any = data.read_csv(path, target=column) if path.suffix == ".csv" else data.read_npz(path)
     x, t = read[0].astype(options.dtype), read[1]
-    labels = np.issubdtype(t.dtype, np.integer) and t.ndim == 1
-    t = t if labels or t.ndim > 1 else t[:, None]
+    labels = t.ndim == 1 and np.issubdtype(t.dtype, np.integer) and bool(t.min() >= 0 and t.max() < len(t))
+    if not labels:
+        t = t.reshape(len(t), -1).astype(options.dtype)
     train_x, test_x, train_t, test_t = data.train_test_split(
         x, t, test_size=0.2, seed=options.seed, stratify=t if labels else None
     )
-    loss, outputs = (gd.CrossEntropy(), int(t.max()) + 1) if labels else (gd.SquaredError(), t.shape[1])
-    return (train_x, train_t), (test_x, test_t), loss, outputs, data.Standardizer().fit(train_x)
+    train, test, scale = (train_x, train_t), (test_x, test_t), data.Standardizer().fit(train_x)
+    if labels:
+        return train, test, gd.CrossEntropy(), int(t.max()) + 1, (scale, None)
+    return train, test, gd.SquaredError(), t.shape[1], (scale, data.Standardizer().fit(train_t))
 
 
-def _scaled(scale: Any, pair: tuple[Any, Any]) -> tuple[Any, Any]:
-    return pair if scale is None else (scale.transform(pair[0]), pair[1])
+def _scaled(scales: Scales, pair: tuple[Any, Any]) -> tuple[Any, ...]:
+    return tuple(array if scale is None else scale.transform(array) for scale, array in zip(scales, pair, strict=True))
 
 
-def _with_scale(model: Any, scale: Any) -> Any:
-    """Parameters with the standardising folded into the first layer, so that the saved model takes raw features.
+def _with_scales(model: Any, scales: Scales) -> Any:
+    """Parameters with the standardising folded into the first and the last layer: the saved model takes raw features
+    and gives raw targets.
 
-    ((x - mean) / std) W + b = x (W / std) + (b - (mean / std) W)
+    ((x - mean) / std) W + b = x (W / std) + (b - (mean / std) W), and (h W + b) std + mean = h (W std) + (b std + mean)
     """
-    windows = model.layout.split(np.asarray(model.backend.to_numpy(model.theta), dtype=np.float64))
-    W, b = windows["0.W"], windows["0.b"]
-    folded = {**windows, "0.W": W / scale.std[:, None], "0.b": b - (scale.mean / scale.std) @ W}
-    return model.backend.asarray(model.layout.join_host(folded), model.dtype)
+    of_x, of_t = scales
+    windows = dict(model.layout.split(np.asarray(model.backend.to_numpy(model.theta), dtype=np.float64)))
+    if of_x is not None:
+        W, b = windows["0.W"], windows["0.b"]
+        windows |= {"0.W": W / of_x.std[:, None], "0.b": b - (of_x.mean / of_x.std) @ W}
+    if of_t is not None:
+        last = list(windows)[-1].removesuffix(".b")
+        W, b = windows[f"{last}.W"], windows[f"{last}.b"]
+        windows |= {f"{last}.W": W * of_t.std, f"{last}.b": b * of_t.std + of_t.mean}
+    return model.backend.asarray(model.layout.join_host(windows), model.dtype)
 
 
 def _network(options: argparse.Namespace, outputs: int) -> Any:

@@ -41,11 +41,13 @@ def test_train_resumes(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "npz"])
-@pytest.mark.parametrize("kind", ["labels", "numbers"])
+@pytest.mark.parametrize("kind", ["labels", "numbers", "large whole numbers"])
 def test_train_on_a_file_of_the_users(tmp_path, capsys, suffix, kind):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((150, 3))
     t = (x[:, 0] > 0).astype(int) if kind == "labels" else x @ [1.0, -2.0, 0.5] + 0.25
+    if kind == "large whole numbers":
+        t = (1000 * t + 20000).astype(int)
     path = tmp_path / f"data.{suffix}"
     if suffix == "csv":
         rows = [",".join([*(f"{v:.6f}" for v in row), f"{y}"]) for row, y in zip(x, t, strict=True)]
@@ -58,7 +60,10 @@ def test_train_on_a_file_of_the_users(tmp_path, capsys, suffix, kind):
     if kind == "labels":
         assert float(printed.split("accuracy ")[1].split()[0]) > 0.85
     else:
-        assert float(printed.split("test loss ")[1].split()[0]) < 0.5
+        assert float(printed.split("test r2 ")[1].split()[0]) > 0.9
+        rmse = float(printed.split("test rmse ")[1].split()[0])  # the saved model takes and gives the file's own units
+        error = gd.load(tmp_path / "run" / "model.safetensors").predict(x.astype("float32"))[:, 0] - t
+        assert np.sqrt(np.mean(error**2)) < 2 * rmse
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,7 @@ def test_train_on_a_file_of_the_users(tmp_path, capsys, suffix, kind):
         (["train", "nothing.csv"], "nothing.csv"),
         (["train", "digits", "--epochs", "0"], "epochs"),
         (["train", "digits", "--lr", "-1"], "lr"),
+        (["train", "digits", "--seed", "-1"], "seed"),
         (["train", "digits", "--device", "tpu"], "tpu"),
         (["train", "digits", "--hidden", "0"], "Dense"),
         (["train", "digits", "--resume"], "checkpoint"),
