@@ -21,7 +21,7 @@ class Size:
     networks: tuple[Problem, ...] = NETWORKS
     batches: tuple[int, ...] = BATCH_SIZES
     optimizers: tuple[str, ...] = ("sgd", "adam")
-    longest: float = 2.0
+    longest: float = 1.0
     gradient_parameters: float = 1e6
     gradient_batches: tuple[int, ...] = (100, 1000)
     entries: int = 300

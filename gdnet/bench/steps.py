@@ -116,31 +116,34 @@ def grid(
 ) -> Iterator[Row]:  # fmt: skip
     """Throughput of gdnet's backends over batch sizes.
 
-    A step that would take longer than `longest` seconds is not run: its row is extrapolated from the batch before,
-    in proportion to the number of examples, and says so.
+    A step whose products alone would take more than `longest` seconds is not run: its row is extrapolated from the
+    batch before, in proportion to the number of examples, and says so.
     """
+    medium = Problem((512, 512, 512), batch=512)
+    alone = race({f"gdnet {name}": Products(medium, b) for name, b in backends.items()}, Effort(3, 0.01))
+    rates = {name: medium.flops / timing.best for name, timing in alone.items()}
     for network in networks:
         for optimizer in optimizers:
             before: dict[str, Row] = {}
             for batch in batches:
                 problem = Problem(network.sizes, network.activation, batch, optimizer, network.dtype)
-                for row in grid_rows(problem, backends, device, effort, before, longest):
+                for row in grid_rows(problem, backends, device, effort, before, rates, longest):
                     before[row["candidate"]] = row
                     yield row
 
 
 def grid_rows(
-    problem: Problem, backends: dict[str, Backend], device: str, effort: Effort, before: dict[str, Row], longest: float
-) -> Iterator[Row]:
-    """All backends at one batch size."""
+    problem: Problem, backends: dict[str, Backend], device: str, effort: Effort, before: dict[str, Row],
+    rates: dict[str, float], longest: float,
+) -> Iterator[Row]:  # fmt: skip
+    """All backends at one batch size, of which `before` holds the rows of the one before and `rates` flops a second."""
     steps: dict[str, Any] = {}
     floors: dict[str, Any] = {}
     far: dict[str, Row] = {}
     for name, backend in backends.items():
         last = before.get(f"gdnet {name}")
-        seconds = last["seconds"] * problem.batch / last["batch"] if last else 0.0
-        if last and (last["extrapolated"] or seconds > longest):
-            floor = last["floor_seconds"] * problem.batch / last["batch"]
+        if last and (last["extrapolated"] or problem.flops / rates[f"gdnet {name}"] > longest):
+            seconds, floor = (last[key] * problem.batch / last["batch"] for key in ("seconds", "floor_seconds"))
             far[f"gdnet {name}"] = {"seconds": seconds, "floor_seconds": floor, "over_floor": seconds / floor}
         else:
             steps[f"gdnet {name}"] = GdnetStep(problem, backend)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 WARM_UP = 3
 """Steps before each round's clock starts: caches, threads that another library's left spinning."""
+LONG = 0.5
+"""Seconds of a round that needs no warm-up."""
 MAX_STEPS = 200
 """Steps a round. More would let moments of dead units decay into denormal numbers, which cost differently."""
 
@@ -78,7 +80,8 @@ def race(candidates: Mapping[str, Candidate], effort: Effort) -> dict[str, Timin
                 if turn >= 2 and turn * slowest[name] > effort.limit:
                     continue  # long enough for this one
                 candidate.reset()
-                candidate.run(min(WARM_UP, timing.steps))
+                if slowest[name] < LONG:
+                    candidate.run(min(WARM_UP, timing.steps))
                 spent = _clock(candidate, timing.steps)
                 timing.rounds.append(spent / timing.steps)
                 slowest[name] = max(slowest[name], spent)
