@@ -68,6 +68,19 @@ def test_arrays_are_not_used_again():
         np.testing.assert_array_equal(x, expected)
 
 
+def test_pinned_memory_is_not_rewritten_under_a_copy():
+    """Steps wait on the device, not on the host: a copy may still be on its way when the batch is handed out."""
+
+    class Later(LateCopier):
+        def steps_wait_for(self, event):
+            pass
+
+    kept = list(ahead(Later(), batches([4, 4, 4, 4, 4])))
+    for (x, t), expected in zip(kept, batches([4, 4, 4, 4, 4]), strict=True):
+        np.testing.assert_array_equal(x, expected[0])
+        np.testing.assert_array_equal(t, expected[1])
+
+
 def test_the_next_copy_begins_before_a_batch_is_used():
     copier = LateCopier()
     feed = ahead(copier, batches([4, 4, 4]))
