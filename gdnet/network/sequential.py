@@ -1,11 +1,11 @@
 """Layers one after another; the chain rule is a loop and a reversed loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gdnet.backend import Array
 from gdnet.layers import Context, Jacobian, Params
-from gdnet.layers.jacobian import Pull
+from gdnet.layers.jacobian import Pull, plus
 from gdnet.network.build import Composite
 from gdnet.network.composite import Call, CompositeJacobian
 
@@ -115,30 +115,22 @@ class ChainJacobian(CompositeJacobian):
 
     # -- per example ---------------------------------------------------------------------------------------------------
 
-    def rows(self, dy: Array) -> dict[str, Array]:
-        found = []
+    def _parametric(self, dy: Array) -> Iterator[tuple[int, Array]]:
+        """The layers that have parameters, the last first, each with the cotangent of its output."""
         for i in self._backwards:
             if self.names[i]:
-                found.append((i, self.jacobians[i].rows(dy)))
+                yield i, dy
             if i > self.first:
                 dy = self.jacobians[i].vjp_x(dy)
-        return self.full(found)
+
+    def rows(self, dy: Array) -> dict[str, Array]:
+        return self.full([(i, self.jacobians[i].rows(at)) for i, at in self._parametric(dy)])
 
     def squares(self, dy: Array) -> dict[str, Array]:
-        found = []
-        for i in self._backwards:
-            if self.names[i]:
-                found.append((i, self.jacobians[i].squares(dy)))
-            if i > self.first:
-                dy = self.jacobians[i].vjp_x(dy)
-        return self.full(found)
+        return self.full([(i, self.jacobians[i].squares(at)) for i, at in self._parametric(dy)])
 
     def gram(self, dy: Array) -> Array:
         total: Any = None
-        for i in self._backwards:
-            if self.names[i]:
-                share = self.jacobians[i].gram(dy)
-                total = share if total is None else total + share
-            if i > self.first:
-                dy = self.jacobians[i].vjp_x(dy)
+        for i, at in self._parametric(dy):
+            total = plus(total, self.jacobians[i].gram(at))
         return super().gram(dy) if total is None else total
