@@ -95,6 +95,10 @@ class Backend:
         out[...] = product
         return out
 
+    def joined(self, parts: Sequence[Array]) -> Array:
+        """The parts one after the other, along the last axis."""
+        return self.xp.concat(list(parts), axis=-1)
+
     def sum_rows(self, a: Array, out: Array) -> None:
         """The sum over axis 0, written into `out`, a window of an array just created."""
         out[...] = self.xp.sum(a, axis=0)

@@ -88,7 +88,7 @@ class PredictionJacobian(Map):
         row = p * itemsize(self.dtype)
         limit = max_bytes // 3
         if self.n * self.k * row <= limit:
-            yield xp.reshape(o.layout.join(self.J.rows(self._cotangents), xp), (-1, p))
+            yield xp.reshape(o.layout.join(self.J.rows(self._cotangents), o.backend), (-1, p))
             return
         rows = max(1, min(limit, BLOCK_BYTES) // row)
         outputs = min(rows, self.k)
@@ -102,7 +102,7 @@ class PredictionJacobian(Map):
             for start in range(0, self.n, examples):
                 some = slice(start, start + examples)
                 J = o.net.forward(params, o.x[some, ...], o.context)[1]
-                yield xp.reshape(o.layout.join(J.rows(dy[:, some, ...]), xp), (-1, p))
+                yield xp.reshape(o.layout.join(J.rows(dy[:, some, ...]), o.backend), (-1, p))
 
     def _single_rows(self, dy: Array, rows: int) -> Iterator[Array]:
         """Rows for cotangents (outputs, N, *out), each by a pass of its own that silences the other examples."""
@@ -110,7 +110,7 @@ class PredictionJacobian(Map):
         for i in range(self.n):
             alone = xp.eye(1, self.n, k=i, dtype=self.dtype, device=self.backend.device)
             pulled = self.J.vjp(dy * xp.reshape(alone, (1, self.n, *([1] * len(self.out)))))[0]
-            yield self.objective.layout.join(pulled, xp)
+            yield self.objective.layout.join(pulled, self.objective.backend)
 
     def dense(self, max_bytes: int = MAX_BYTES) -> Array:
         """The matrix, (M, P), from the layers' rows.
@@ -154,7 +154,7 @@ class PredictionJacobian(Map):
         step = max(1, min(self.k, min(max_bytes, BLOCK_BYTES) // (self.work * itemsize(self.dtype))))
         for start in range(0, self.k, step):
             dy = self._cotangents if step == self.k else self._outputs(start, min(start + step, self.k))
-            squares = o.layout.join(self.J.squares(dy), self.xp)
+            squares = o.layout.join(self.J.squares(dy), o.backend)
             total = squares if total is None else total + squares
         return total
 

@@ -96,7 +96,7 @@ class Evaluation:
             gradient = xp.empty_like(self.theta)
             J.vjp_into(dy, o.layout.split(gradient, xp))
             return gradient
-        return o.layout.join(J.vjp(dy)[0], xp)
+        return o.layout.join(J.vjp(dy)[0], o.backend)
 
     @property
     def residual(self) -> Array | None:
@@ -125,7 +125,7 @@ class Evaluation:
 
         def product(v: Array) -> Array:
             dparams, _ = J.hvp(o.layout.split(v, xp), None, gy, H)
-            return o.layout.join(dparams, xp)
+            return o.layout.join(dparams, o.backend)
 
         work = working_size(J, o.layout.size)
         return symmetric(o.backend, (o.layout.size,), self.theta.dtype, product, work=work)
@@ -149,4 +149,4 @@ class Evaluation:
         """Per-example gradients of the prediction's loss: (N, P); their sum is the gradient."""
         o, J = self.objective, self._forward[1]
         found = J.rows(o.backend.xp.expand_dims(self._loss.gradient, axis=0))
-        return o.layout.join(found, o.backend.xp)[0]
+        return o.layout.join(found, o.backend)[0, ...]

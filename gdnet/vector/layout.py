@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gdnet.backend import Array, backend_of
+from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import ShapeError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -68,16 +68,16 @@ class Layout:
         lead = tuple(vector.shape[:-1])
         return {name: xp.reshape(vector[..., part], (*lead, *shape)) for name, part, shape in self._plan}
 
-    def join(self, windows: Mapping[str, Array], xp: Any = None) -> Array:
+    def join(self, windows: Mapping[str, Array], backend: Backend | None = None) -> Array:
         """The vector with these windows; the reverse of `split`. All windows carry the same leading axes."""
         if windows.keys() != self.shapes.keys():
             raise ShapeError(f"expected the names {list(self.shapes)}, got {list(windows)}")
         if not windows:
             raise ShapeError("a layout without parameters has no vector to join")
         first = next(iter(self.shapes))
-        xp = backend_of(windows[first]).xp if xp is None else xp
+        backend = backend_of(windows[first]) if backend is None else backend
         lead = tuple(windows[first].shape[: windows[first].ndim - len(self.shapes[first])])
-        return xp.concat([xp.reshape(windows[name], (*lead, -1)) for name in self.shapes], axis=-1)
+        return backend.joined([backend.xp.reshape(windows[name], (*lead, -1)) for name in self.shapes])
 
     def join_host(self, windows: Mapping[str, np.ndarray]) -> np.ndarray:
         """`join` for initial values drawn on the host; works for a layout without parameters too."""
