@@ -10,6 +10,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend, get_backend
 from gdnet.backend.numpy_backend import NumpyBackend
+from gdnet.errors import ArrayError
 
 NAMES = ("numpy", "numpy-readonly", "strict-device1", "strict-no-host-reads", "torch", "jax", "cuda")
 """Every test backend; `cuda` needs a GPU, `torch` and `jax` their library, `strict-*` array-api-strict."""
@@ -43,6 +44,21 @@ class BackendUnderTest:
     @property
     def xp(self) -> Any:
         return self.backend.xp
+
+
+def fresh(backend: Backend, host: Any) -> Array:
+    """A copy of a host array on this backend: what a rule writes into it does not reach `host`, and so is found.
+
+    Raises
+    ------
+    ArrayError
+        If the library makes float32 of float64, in which no check is sharp enough.
+    """
+    host = np.array(host)
+    array = backend.asarray(host)
+    if host.dtype == np.float64 and "64" not in str(array.dtype):
+        raise ArrayError(f"checks need float64, got {array.dtype} on {backend!r} (JAX: set JAX_ENABLE_X64=1)")
+    return array
 
 
 def installed(name: str) -> bool:

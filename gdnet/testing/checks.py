@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from gdnet.backend import Array, Backend, Key, get_backend
-from gdnet.errors import ArrayError
 from gdnet.layers import Context, Jacobian, Layer
 from gdnet.layers.jacobian import Pull
-from gdnet.testing.report import Report
+from gdnet.testing.backends import fresh
+from gdnet.testing.report import CheckFailed, Report
 
 Host = dict[str, np.ndarray]
 """Arrays by name; "x" is the input, or what belongs to it."""
@@ -99,10 +99,7 @@ class _Subject:
     # -- to the array library and back -------------------------------------------------------------------------------
 
     def put(self, host: np.ndarray) -> Array:
-        array = self.backend.asarray(np.asarray(host, dtype=np.float64))
-        if "64" not in str(array.dtype):
-            raise ArrayError(f"checks need float64, got {array.dtype} on {self.backend!r} (JAX: set JAX_ENABLE_X64=1)")
-        return array
+        return fresh(self.backend, np.asarray(host, dtype=np.float64))
 
     def get(self, array: Array) -> np.ndarray:
         return self.backend.to_numpy(array)
@@ -200,7 +197,12 @@ def _first(s: _Subject, report: Report) -> None:
     still = {name: np.zeros_like(value) for name, value in s.v.items()}
     moved = s.jvp(s.v)
     report.compare("jvp against differences", moved, s.slope(s.output, s.v))
-    only_x = s.get(s.J.jvp({}, s.put(s.v["x"])))
+    try:
+        only_x = s.get(s.J.jvp({}, s.put(s.v["x"])))
+    except KeyError as error:
+        raise CheckFailed(
+            f"{s.layer!r}: jvp({{}}, dx) looked for dparams[{error}]: with empty dparams x alone moves", report
+        ) from error
     report.compare("jvp of x alone", only_x, s.slope(s.output, still | {"x": s.v["x"]}))
     if len(s.start) > 1:
         report.compare("jvp of parameters alone", s.jvp(s.v | {"x": still["x"]}), moved - only_x)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Backend, get_backend
-from gdnet.errors import ArrayError
 from gdnet.losses import Loss
+from gdnet.testing.backends import fresh
 from gdnet.testing.report import Report
 
 TOLERANCE = 1e-6
@@ -69,10 +69,7 @@ def check_loss(
     check = report.compare
 
     def put(host: Any) -> Any:
-        array = backend.asarray(np.asarray(host))
-        if host.dtype == np.float64 and "64" not in str(array.dtype):
-            raise ArrayError(f"check_loss needs float64, got {array.dtype} on {backend!r} (JAX: set JAX_ENABLE_X64=1)")
-        return array
+        return fresh(backend, host)
 
     def at(y: np.ndarray, weight: np.ndarray | None = w) -> Any:
         return loss(put(y), target_array, None if weight is None else put(weight))

@@ -95,6 +95,15 @@ def test_wrong_weights_fail(base):
     assert wrong_parts(Unweighted(), (3,)) == {"weights"}
 
 
+def test_a_target_written_to_is_found():
+    class Clips(SquaredError):
+        def at(self, backend, y, t, weight):
+            np.maximum(t, 0.0, out=t)  # a second call changes nothing: the first must be seen
+            return super().at(backend, y, t, weight)
+
+    assert wrong_parts(Clips(), (3,)) == {"target unharmed"}
+
+
 def test_report():
     report = check_loss(SquaredError(), (2,))
     assert report

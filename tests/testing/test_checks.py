@@ -151,6 +151,12 @@ class WritesIntoItsInput(Rule):
         return x**3
 
 
+class WritesOnce(gd.Dense):
+    def forward(self, params, x, context):
+        params["b"][...] = 1.0  # a second call changes nothing: the first must be seen
+        return super().forward(params, x, context)
+
+
 class WrongShape(Rule):
     def out_shape(self, in_shape):
         return (*in_shape[:-1], in_shape[-1] + 1)
@@ -168,6 +174,7 @@ class LosesAParameter(gd.Dense):
         (MixesExamples(), "single examples"),
         (ForgetsLeadingAxes(), "leading axes|dense"),
         (WritesIntoItsInput(), "left alone|differences"),
+        (WritesOnce(3), "differences"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -175,6 +182,22 @@ def test_bad_habits_fail(layer, named):
     assert check_layer(Rule(), (4,))
     with pytest.raises(CheckFailed, match=named):
         check_layer(layer, (4,))
+
+
+def test_a_jvp_that_needs_all_parameters_is_told_what_lacks():
+    class Gain(Layer):
+        def shapes(self, in_shape):
+            return {"g": in_shape}
+
+        def forward(self, params, x, context):
+            g = params["g"]
+            return x * g, Jacobian(
+                lambda dparams, dx: dx * g + x * dparams["g"][..., None, :],
+                lambda dy: ({"g": (x * dy).sum(axis=-2)}, dy * g),
+            )
+
+    with pytest.raises(CheckFailed, match=r"dparams\['g'\]: with empty dparams x alone moves"):
+        check_layer(Gain(), (3,))
 
 
 @pytest.mark.parametrize("layer", [WrongShape(), LosesAParameter(3)], ids=lambda value: type(value).__name__)
