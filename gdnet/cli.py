@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="what is installed, which devices work, and why others do not")
     info.set_defaults(run=run_info)
 
-    text = "check every layer, loss and optimizer on a device, against float64 on the CPU"
+    text = "check every layer, loss and first-order optimizer on a device, against float64 on the CPU"
     check = commands.add_parser("check", help=text, description=text)
     check.add_argument("--verbose", action="store_true", help="a line for every rule, not only for those that fail")
     check.set_defaults(run=run_check)

@@ -36,7 +36,7 @@ class Result:
 
 
 def run_checks(backend: Backend, dtypes: tuple[str, ...] = ("float64", "float32")) -> Iterator[Result]:
-    """Check every layer, loss, optimizer, the random numbers and the compiled step on this backend.
+    """Check every layer, loss and first-order optimizer, the random numbers and the compiled step on this backend.
 
     >>> from gdnet.backend import get_backend
     >>> all(result.passed for result in run_checks(get_backend("cpu"), ("float32",)))
