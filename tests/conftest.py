@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small products, and a test process on every core
 
 import pytest
 
@@ -16,25 +17,26 @@ def pytest_addoption(parser):
     parser.addoption("--require-all", action="store_true", help="fail, rather than skip, where torch or jax is missing")
 
 
-def pytest_collection_modifyitems(config, items):
-    """Without a usable GPU the tests marked `gpu` are left out, and one line says so; never with --require-cuda."""
-    gpu = [item for item in items if item.get_closest_marker("gpu")]
-    if not gpu or config.getoption("--require-cuda"):
-        return
+def cuda_missing() -> str:
+    """Why CUDA cannot be used here, or nothing."""
     try:
         backend_under_test("cuda")
     except DeviceError as error:
-        config.hook.pytest_deselected(items=gpu)
-        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
-        config.stash[LEFT_OUT] = f"{len(gpu)} tests marked gpu were left out ({error.code})"
-
-
-LEFT_OUT = pytest.StashKey[str]()
+        return error.code
+    return ""
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    if LEFT_OUT in config.stash:
-        terminalreporter.write_line(config.stash[LEFT_OUT])
+    if not config.getoption("--require-cuda") and (reason := cuda_missing()):
+        terminalreporter.write_line(f"tests marked gpu were left out ({reason})")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without a usable GPU the tests marked `gpu` are left out, as the summary says; never with --require-cuda."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu and not config.getoption("--require-cuda") and cuda_missing():
+        config.hook.pytest_deselected(items=gpu)
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
 
 
 @pytest.fixture(params=[pytest.param(n, marks=pytest.mark.gpu) if n == "cuda" else n for n in NAMES])
