@@ -19,6 +19,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +31,8 @@ from benchmarks.environment import environment
 from benchmarks.least_squares.networks import fits, network, weights
 from gdnet.network import Evaluation
 
-ROUNDS = 3
+ROUNDS = 2
+PEERS = {"torch-levenberg-marquardt": "torch_levenberg_marquardt", "optimistix": "optimistix", "lineax": "lineax"}
 MOST_STEPS = 5000
 
 
@@ -87,9 +90,9 @@ def rosenbrock_hessian(x: np.ndarray) -> np.ndarray:
 def problems() -> list[Problem]:
     """The networks' goals are losses that more than one method reaches; the others are close to the minimum."""
     found = []
-    named = {name: rest for name, *rest in fits()}
+    named = {fit[0]: fit for fit in fits()}
     for name, fit, goal in (("sinc 1-20-1", "sinc", 1e-5), ("8-20-20-2", "two hidden layers", 1e-4)):
-        sizes, x, t, _ = named[fit]
+        _, sizes, x, t, _ = named[fit]
         make = maker(network(sizes), gd.SquaredError(), x, t)
         found.append(Problem(name, goal, weights(sizes, 0), make, make, sizes, x, t))
 
@@ -175,7 +178,8 @@ class Watched:
     def __init__(self, objective: Any, p: Problem, limit: float) -> None:
         self.objective, self.p, self.limit = objective, p, limit
         self.best, self.points, self.steps = math.inf, 0, 0
-        self.at, self.key = None, b""
+        self.at: Any = None
+        self.key = b""
         self.began = time.process_time()
 
     def __call__(self, x: np.ndarray) -> Any:
@@ -448,6 +452,11 @@ def measure(p: Problem, limit: float, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def peers() -> dict[str, str]:
+    """Versions of the peers that `environment` does not list."""
+    return {name: metadata.version(name) for name, module in PEERS.items() if find_spec(module)}
+
+
 def note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -456,17 +465,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="one short round of each, to see that they run")
-    parser.add_argument("--limit", type=float, default=4.0, help="CPU seconds for one run")
+    parser.add_argument("--limit", type=float, default=2.5, help="CPU seconds for one run")
+    parser.add_argument("--only", help="one of the problems, by its name")
     options = parser.parse_args()
     limit, rounds = (0.2, 1) if options.quick else (options.limit, ROUNDS)
-    rows = [row for p in problems() for row in measure(p, limit, rounds)]
+    rows = [row for p in problems() if options.only in (None, p.name) for row in measure(p, limit, rounds)]
     print(f"{'problem':14s} {'solver':32s} {'steps':>6s} {'points':>6s} {'seconds':>9s} {'loss':>11s}  stop")
     for r in rows:
         steps, points = ("-" if r[key] is None else str(r[key]) for key in ("steps", "points"))
         print(f"{r['problem']:14s} {r['solver']:32s} {steps:>6s} {points:>6s} {r['seconds']:9.4f} {r['loss']:11.3e}  "
               f"{r['stop']}")  # fmt: skip
     if options.json:
-        found = {"environment": environment(), "limit": limit, "rounds": rounds, "results": rows}
+        found = {"environment": environment(), "peers": peers(), "limit": limit, "rounds": rounds, "results": rows}
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 

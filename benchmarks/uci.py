@@ -173,6 +173,9 @@ def choose(names: list[str], splits: int) -> dict[str, Any]:
             began = time.process_time()
             errors = [r.rmse(adam(r, k, lr=lr)[0], r.test_x, r.test_t) / r.scale_t.std for k, r in enumerate(parts)]
             keep(name, f"Adam(lr={lr:g}), stopped early", [float(e[0]) for e in errors], began)
+    for label, row in found.items():
+        row["geometric mean"] = round(math.exp(np.mean([math.log(row[name]["rmse/std"]) for name in names])), 4)
+        note(f"{label}: geometric mean {row['geometric mean']}")
     return found
 
 
