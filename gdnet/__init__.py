@@ -4,7 +4,6 @@ The public names are listed here by the folder that defines them, and imported w
 little more than `import numpy`.
 """
 
-import importlib
 from typing import Any
 
 import numpy as _numpy  # noqa: F401  the one library that every use of gdnet needs
@@ -47,6 +46,8 @@ __all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
     if name in _MODULE_OF:
         value = getattr(importlib.import_module(_MODULE_OF[name]), name)
     elif name in _SUBMODULES:
@@ -58,4 +59,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_SUBMODULES})
+    return sorted({*__all__, *_SUBMODULES, "__version__"})

@@ -9,7 +9,9 @@ from typing import Any
 from gdnet.errors import DeviceError
 
 MIN_COMPUTE_CAPABILITY = 70
-_INSTALL = 'pip install "gdnet[cuda13]" (driver 580 or later) or pip install "gdnet[cuda12]" (driver 525 or later)'
+_INSTALL = (
+    'pip install "cupy-cuda13x[ctk]" (driver 580 or later) or "cupy-cuda12x[ctk]" (driver 525 or later), never both'
+)
 
 
 def require_cuda(index: int = 0) -> Any:
@@ -54,7 +56,7 @@ def require_cuda(index: int = 0) -> Any:
             raise DeviceError(
                 "old-gpu",
                 f"cuda:{index} has compute capability {capability / 10}, and this CuPy with CUDA {built // 1000} needs "
-                f'{needed / 10} or more: pip install "gdnet[cuda12]" for older GPUs, or use device="cpu"',
+                f'{needed / 10} or more: pip install "cupy-cuda12x[ctk]" for older GPUs, or use device="cpu"',
             )
         with cp.cuda.Device(index):  # elementwise kernel (NVRTC, headers), product (cuBLAS), reduction
             a = cp.ones((4, 4), cp.float32)
@@ -80,7 +82,7 @@ def _no_devices(error: Any, driver: int, built: int) -> DeviceError:
         return DeviceError(
             "old-driver",
             f"the NVIDIA driver supports CUDA {driver // 1000}.{driver % 1000 // 10}, CuPy was built for CUDA "
-            f'{built // 1000}: update the driver, or pip install "gdnet[cuda{driver // 1000}]"',
+            f'{built // 1000}: update the driver, or pip install "cupy-cuda{driver // 1000}x[ctk]"',
         )
     if error.status == 100:
         return DeviceError("no-device", "an NVIDIA driver is loaded but it finds no CUDA device on this machine")

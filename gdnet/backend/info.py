@@ -40,11 +40,11 @@ def describe_libraries() -> list[tuple[str, str]]:
         "numpy": "numpy", "array-api-compat": "array_api_compat", "safetensors": "safetensors", "tqdm": "tqdm",
         "cupy": "cupy", "torch": "torch", "jax": "jax", "matplotlib": "matplotlib", "scipy": "scipy",
     }  # fmt: skip
-    extras = {"cupy": "cuda13", "matplotlib": "plot"}
+    wheels = {"cupy": "cupy-cuda13x[ctk]"}  # a name of its own for each CUDA
     rows = []
     for name, module in wanted.items():
         if importlib.util.find_spec(module) is None:
-            rows.append((name, f'not installed: pip install "gdnet[{extras.get(name, name)}]"'))
+            rows.append((name, f'not installed: pip install "{wheels.get(name, name)}"'))
         else:
             rows.append((name, _version(name, module)))
     return rows

@@ -12,7 +12,7 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise OptionError('plots need matplotlib: pip install "gdnet[plot]"') from error
+        raise OptionError("plots need matplotlib: pip install matplotlib") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

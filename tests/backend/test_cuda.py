@@ -77,7 +77,7 @@ def machine(monkeypatch):
     ("options", "index", "code", "remedy"),
     [
         ({"driver": 0, "status": 35}, 0, "no-driver", "install one"),
-        ({"driver": 12040, "status": 35}, 0, "old-driver", "supports CUDA 12.4.*gdnet\\[cuda12\\]"),
+        ({"driver": 12040, "status": 35}, 0, "old-driver", "supports CUDA 12.4.*cupy-cuda12x"),
         ({"driver": 12040, "status": 3}, 0, "old-driver", "update the driver"),
         ({"status": 100}, 0, "no-device", "no CUDA device"),
         ({"status": 999}, 0, "cuda-error", "status 999"),
@@ -102,7 +102,7 @@ def test_a_good_machine_passes(machine):
 
 def test_no_cupy(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DeviceError, match=r"gdnet\[cuda13\]") as error:
+    with pytest.raises(DeviceError, match=r"cupy-cuda13x\[ctk\]") as error:
         require_cuda()
     assert error.value.code == "no-cupy"
 

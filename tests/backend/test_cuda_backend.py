@@ -14,7 +14,7 @@ from gdnet.errors import OptionError
 def cupy(request):
     if importlib.util.find_spec("cupy") is None:
         require = request.config.getoption("--require-all")
-        (pytest.fail if require else pytest.skip)('needs pip install "gdnet[kernel-check]"')
+        (pytest.fail if require else pytest.skip)('needs the extra kernel-check: pip install -e ".[kernel-check]"')
     import cupy
 
     return cupy

@@ -275,7 +275,7 @@ def test_a_step_that_looks_is_found(monkeypatch):
 def cupy_names(request):
     if importlib.util.find_spec("cupy") is None:
         require = request.config.getoption("--require-all")
-        (pytest.fail if require else pytest.skip)('needs pip install "gdnet[kernel-check]"')
+        (pytest.fail if require else pytest.skip)('needs the extra kernel-check: pip install -e ".[kernel-check]"')
     from gdnet.backend.cupy_namespace import namespace
 
     return namespace()

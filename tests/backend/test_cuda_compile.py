@@ -18,7 +18,7 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 def cupy(request):
     if importlib.util.find_spec("cupy") is None:
         require = request.config.getoption("--require-all")
-        (pytest.fail if require else pytest.skip)('needs pip install "gdnet[kernel-check]"')
+        (pytest.fail if require else pytest.skip)('needs the extra kernel-check: pip install -e ".[kernel-check]"')
     import cupy
 
     return cupy
