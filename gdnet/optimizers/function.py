@@ -14,6 +14,7 @@ from gdnet.derivatives import numerical_jacobian
 from gdnet.errors import ArrayError, DataError, OptionError, ShapeError
 from gdnet.maps import Map, symmetric
 from gdnet.maps.solve import Matrix
+from gdnet.optimizers.solver import half_square
 
 METHODS = {"2-point": "forward", "3-point": "central", "forward": "forward", "central": "central"}
 """Names of difference formulas: SciPy's and gdnet's."""
@@ -113,7 +114,7 @@ class FunctionEvaluation:
         if self.objective.fun is not None:
             return _scalar(self._call[0] if self.objective.both else self._call)
         r: Array = self.residual
-        return 0.5 * self._backend.xp.sum(r * r)
+        return half_square(self._backend.xp, r)
 
     @cached_property
     def gradient(self) -> Array:

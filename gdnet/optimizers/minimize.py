@@ -46,6 +46,7 @@ def minimize(
     tol: float | None = None,
     callback: Callable[..., Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    constraints: Any = None,
 ) -> OptimizeResult:
     """min fun(x), with `method="interior_point"` subject to g_le(x) <= 0, h_eq(x) = 0 and bounds.
 
@@ -69,6 +70,8 @@ def minimize(
         Called after each iteration. True from it, or StopIteration, ends the run.
     options : dict
         Fields of the method's class, and SciPy's names gtol, maxiter, xrtol, maxcor.
+    constraints
+        SciPy's dictionaries are refused, with what to write instead: its "ineq" has the other sign.
 
     Returns
     -------
@@ -86,6 +89,10 @@ def minimize(
     >>> found.success, found.x.round(4)
     (True, array([1., 1.]))
     """
+    if constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints):
+        from gdnet.optimizers.constrained.functions import SCIPY_FORM
+
+        raise OptionError(f"constraints= is not taken: {SCIPY_FORM}")
     chosen = dict(options or {})
     name = method.lower().replace("-", "_") if isinstance(method, str) else method
     if name == "interior_point":

@@ -10,7 +10,7 @@ MESSAGES = {
     "max_iter": (1, "The largest number of iterations is done."),
     "max_time": (4, "The time limit is reached."),
     "precision": (2, "No step along the direction lowers the value any more in this precision."),
-    "not_finite": (3, "The function or its gradient is not finite at the start: choose another starting point."),
+    "not_finite": (3, "The function or its gradient is not finite here; at the start, choose another starting point."),
     "unbounded": (5, "The function falls without bound."),
     "hessian_not_finite": (8, "The Hessian is not finite."),
     "saddle": (8, "The gradient vanishes at a saddle point that no step could leave."),

@@ -35,6 +35,24 @@ def read(backend: Backend, *scalars: Any) -> tuple[float, ...]:
     return tuple(float(s) if isinstance(s, numbers.Real) else next(found) for s in scalars)
 
 
+def half_square(xp: Any, r: Array) -> Any:
+    """½ ||r||²; infinite, without a warning, where squares are too large for the dtype."""
+    with np.errstate(over="ignore"):
+        return 0.5 * xp.sum(r * r)
+
+
+def asks_to_stop(callback: Callable[[OptimizeResult], Any], found: OptimizeResult) -> bool:
+    """Whether the user's callback ended the run: by True (NumPy's too) or StopIteration. It gets a copy of x."""
+    backend = backend_of(found.x)
+    if backend.mutable:
+        found.x = 1.0 * found.x
+    try:
+        asked = callback(found)
+    except StopIteration:
+        return True
+    return isinstance(asked, (bool, np.bool_)) and bool(asked)
+
+
 class Point:
     """A vector, its evaluation, and what of it has been read on the host."""
 
@@ -227,11 +245,8 @@ class Solver(Optimizer):
             theta, state, info = self.step(counted, theta, state)
             stop = info.stop
             if callback is not None and info.moved:
-                try:
-                    asked = callback(self._result(objective, state, stop or "running", evaluations))
-                except StopIteration:
-                    asked = True
-                stop = stop or ("callback" if asked is True else None)
+                asked = asks_to_stop(callback, self._result(objective, state, stop or "running", evaluations))
+                stop = stop or ("callback" if asked else None)
             if stop is None and state.iteration >= limit:
                 stop = "max_iter"
         return self._result(objective, state, stop, evaluations)
@@ -242,7 +257,7 @@ class Solver(Optimizer):
         success = at.finite and (at.norm <= self.min_grad or at.value <= self.goal)
         if stop in ("ftol", "xtol") and at.finite:
             # Gill, Murray and Wright (1981), section 8.2.3: the third of their conditions on the last iterate.
-            tolerance = self.ftol if stop == "ftol" else self.xtol**2
+            tolerance = self.ftol if stop == "ftol" else self.xtol * self.xtol
             success = success or at.norm <= max(tolerance, 1e-16) ** (1 / 3) * (1.0 + abs(at.value))
         success = success and stop not in ("unbounded", "saddle")
         return OptimizeResult(
@@ -256,8 +271,8 @@ class Solver(Optimizer):
 def check_start(theta: Any) -> Array:
     """`theta` if a solver may start there: one vector of real floating-point numbers."""
     backend = backend_of(theta, names=("x0",))
-    if not backend.xp.isdtype(theta.dtype, "real floating"):
-        raise ArrayError(f"x0 must be an array of real floating-point numbers, got {theta.dtype}")
+    if theta.dtype not in (backend.xp.float64, backend.xp.float32):
+        raise ArrayError(f"x0 must be an array of real floating-point numbers, float64 or float32, got {theta.dtype}")
     if theta.ndim != 1:
         raise ShapeError(f"x0 must be one vector of shape (n,), got shape {tuple(theta.shape)}")
     if theta.shape[0] == 0:
@@ -268,7 +283,10 @@ def check_start(theta: Any) -> Array:
 def as_start(x0: Any) -> Array:
     """What a user gives as x0: an array of any library, or numbers, which become a NumPy float64 vector."""
     if isinstance(x0, (numbers.Real, list, tuple)):
-        x0 = np.atleast_1d(np.asarray(x0))
+        try:
+            x0 = np.atleast_1d(np.asarray(x0))
+        except ValueError as error:  # rows of different lengths
+            raise ShapeError(f"x0 must be one vector of shape (n,): {error}") from error
     if isinstance(x0, (np.ndarray, np.generic)) and np.asarray(x0).dtype.kind in "iub":
         x0 = np.asarray(x0, dtype=np.float64)
     if getattr(x0, "ndim", None) == 0:

@@ -95,9 +95,10 @@ def test_unbounded_is_said(f, given):
         (bowl, {"jac": slope, "hess": lambda x: np.full((3, 3), np.nan)}),
         (bowl, {"g_le": lambda x: np.nan * x}),
         (bowl, {"g_le": (lambda x: x - 1, lambda x: np.full((3, 3), np.nan))}),
-        (lambda x: 1 / 0, {}),
+        (lambda x: np.inf, {}),
+        (lambda x: -np.inf if x[0] != X0[0] else 1.0, {}),
     ],
-    ids=["f", "gradient", "Hessian", "g", "Jacobian of g", "division by zero"],
+    ids=["f", "gradient", "Hessian", "g", "Jacobian of g", "inf", "differences of inf"],
 )
 def test_nan_is_said(f, given):
     found = interior_point(f, X0, **given)

@@ -188,7 +188,7 @@ def test_all_parameters_at_bounds_and_fixed_ones():
     [
         (lambda: gd.least_squares(valley, [-1.2, 1.0], jac=lambda x: np.eye(3)), ShapeError, r"\(2, 2\).*\(3, 3\)"),
         (lambda: gd.least_squares(valley, [-1.2, 1.0], jac="4-point"), OptionError, "2-point"),
-        (lambda: gd.least_squares(lambda x: x * np.nan, [1.0]), DataError, "fun is not finite at x0"),
+        (lambda: gd.least_squares(lambda x: x * np.nan, [1.0]), DataError, "squares of fun is not finite at x0"),
         (lambda: gd.least_squares(valley, [0.0, 0.0], jac=lambda x: np.full((2, 2), np.nan)), DataError, "Jacobian"),
         (lambda: gd.least_squares(lambda x: np.eye(2), [1.0]), ShapeError, "one vector"),
         (lambda: gd.least_squares(lambda x: np.zeros(0), [1.0]), ShapeError, "one vector"),
@@ -197,7 +197,7 @@ def test_all_parameters_at_bounds_and_fixed_ones():
         (lambda: gd.least_squares(valley, [[0.0, 1.0]]), ShapeError, "one vector"),
         (lambda: gd.least_squares(valley, []), ShapeError, "empty"),
         (lambda: gd.least_squares(valley, [0.0, 0.0], method="trf"), OptionError, "lm"),
-        (lambda: gd.least_squares(valley, [0.0, 0.0], bounds=(1.0, 0.0)), OptionError, "lower bound"),
+        (lambda: gd.least_squares(valley, [0.0, 0.0], bounds=(1.0, 0.0)), OptionError, "is above"),
         (lambda: gd.least_squares(valley, [0.0, 0.0], bounds=([0.0] * 3, 1.0)), OptionError, "bounds"),
         (lambda: gd.least_squares(valley, [0.0, 5.0], bounds=(-1.0, 1.0)), DataError, r"x0\[1\]"),
         (lambda: gd.least_squares(valley, [0.0, 0.0], x_scale=[1.0, 0.0]), OptionError, "x_scale"),

@@ -31,6 +31,8 @@ class Options:
     scaling: bool = True
     central: bool = False
     """Start with multipliers μ / distance instead of 1."""
+    deadline: float = np.inf
+    """On `time.perf_counter`'s clock: phases of many iterations end there."""
 
 
 class State(NamedTuple):

@@ -3,17 +3,24 @@
 The constraints' linear algebra is small and dense and runs on the host; the functions themselves run where x0 lives.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gdnet.backend import Backend
-from gdnet.errors import OptionError, ShapeError
+from gdnet.errors import ArrayError, OptionError, ShapeError
 
 EPS = float(np.finfo(np.float64).eps)
 DIFFERENCE_LIMIT, NUMERICAL_LIMIT = 100, 30
 """Up to so many variables a missing Hessian is found by differences of exact, or of numerical, gradients."""
+
+
+SCIPY_FORM = (
+    'for {"type": "ineq", "fun": c}, which wants c(x) >= 0, write g_le=lambda x: -c(x), which wants g(x) <= 0; '
+    'for {"type": "eq", "fun": c} write h_eq=c; derivatives go along as Constraint(fun, jac, hess)'
+)
+"""What to write in place of SciPy's dictionaries."""
 
 
 class Constraint(NamedTuple):
@@ -47,6 +54,8 @@ def as_constraints(given: Any, name: str) -> list[Any]:
         return [Constraint(*given)]
     if callable(given):
         return [Constraint(given)]
+    if isinstance(given, Mapping):
+        raise OptionError(f"{name} is no dictionary in SciPy's form: {SCIPY_FORM}")
     raise OptionError(
         f"{name} must be a function, a Constraint(fun, jac, hess), a tuple of these three, or a list of such; "
         f"got {type(given).__name__}"
@@ -64,7 +73,8 @@ def difference(
         def at(t: float, i: int = i) -> np.ndarray:
             moved = x.copy()
             moved[i] += t
-            return np.atleast_1d(np.asarray(f(moved), dtype=np.float64))
+            found = np.atleast_1d(np.asarray(f(moved), dtype=np.float64))
+            return np.where(np.isfinite(found), found, np.nan)  # no differences of infinities, which warn
 
         below, above = x[i] - lower[i], upper[i] - x[i]
         if below >= h and above >= h:
@@ -98,7 +108,11 @@ class UserFunctions:
         self.objective, self.lower, self.upper = objective, lower, upper
         self.rows = [(c, "h_eq") for c in h_eq] + [(c, "g_le") for c in g_le]
         self.nfev = self.njev = self.nhev = 0
+        self.failure: Exception | None = None
+        """The last exception that was taken for "not defined there"; raised again where there is no way round it."""
         self.sizes = [self._constraint(c, x0, name).size for c, name in self.rows]
+        if self.failure is not None:
+            raise self.failure
         self.equalities = sum(self.sizes[: len(h_eq)])
         self.inequalities = sum(self.sizes) - self.equalities
         self.mode = self._choose(hessian)
@@ -115,28 +129,35 @@ class UserFunctions:
     # -- the edge ----------------------------------------------------------------------------------------------------
 
     def _there(self, x: np.ndarray) -> Any:
-        return self.backend.asarray(x, self.dtype)
+        return self.backend.asarray(x.copy(), self.dtype)  # the user's function may write into it
 
     def _here(self, value: Any) -> np.ndarray:
         """A host float64 array; complex numbers, which real powers of negative numbers give, are no values."""
         if hasattr(value, "dense") and not isinstance(value, np.ndarray):
             value = value.dense()
-        if not isinstance(value, (float, int, complex, np.ndarray, np.generic, list, tuple)):
+        if hasattr(value, "shape") and not isinstance(value, (np.ndarray, np.generic)):
             value = self.backend.to_numpy(value)
-        value = np.asarray(value)
+        try:
+            value = np.asarray(value)
+        except ValueError as error:  # rows of different lengths
+            raise ArrayError(f"functions must return real numbers: {error}") from error
+        if value.dtype.kind not in "biufc":
+            raise ArrayError(f"functions must return real numbers, got an array of type {value.dtype}")
         if value.dtype.kind == "c":
             value = np.where(value.imag == 0, value.real, np.nan)
-        return np.asarray(value, dtype=np.float64)
+        return np.array(value, dtype=np.float64)  # a copy: the user's function may use its result again
 
     def _call(self, f: Callable[..., Any], x: np.ndarray, *more: Any) -> np.ndarray:
-        """f(x) on the host; where it is not defined, NaN."""
+        """f(x) on the host; where it is not defined (division by zero, log(-1)), NaN, and the exception is kept."""
         with np.errstate(all="ignore"):
             try:
                 return self._here(f(self._there(x), *more))
-            except ArithmeticError:
+            except ArithmeticError as failure:
+                self.failure = failure
                 return np.asarray(np.nan)
             except ValueError as failure:
                 if "math domain error" in str(failure) or "expected a p" in str(failure):
+                    self.failure = failure
                     return np.asarray(np.nan)
                 raise
 

@@ -25,6 +25,7 @@ from gdnet.optimizers.constrained.loop import REASONS, advance
 from gdnet.optimizers.constrained.objective import ObjectiveFunctions
 from gdnet.optimizers.constrained.problem import Residuals, SlackProblem, check_bounds
 from gdnet.optimizers.result import OptimizeResult
+from gdnet.optimizers.solver import asks_to_stop, check_start
 
 UNKNOWN = Residuals(np.nan, np.nan, np.nan, (1.0, 1.0))
 CURVATURES = ("auto", "exact", "gauss_newton", "bfgs")
@@ -102,6 +103,9 @@ class InteriorPoint(Optimizer):
     ShapeError
         Where a function returns a wrong shape.
 
+    An exception from a function goes on unchanged. Only an ArithmeticError (division by zero) and the "math domain
+    error" of Python's `math` mean "not defined there": steps are shortened, and where that does not help, it is raised.
+
     References
     ----------
     A. Wächter, L. T. Biegler, Math. Program. 106 (2006) 25-57.
@@ -155,10 +159,14 @@ class InteriorPoint(Optimizer):
         """One iteration. A full start strictly inside the bounds replaces `theta` at the first one."""
         began = time.perf_counter()
         backend = backend_of(theta, names=("theta",))
-        options = self._options(objective, theta)
+        options = replace(self._options(objective, theta), deadline=began + self.max_time - state.elapsed)
+        if isinstance(state.at, SlackProblem):
+            state.at.functions.failure = None
         problem, inner, scales = self._resume(objective, backend, theta, state, options)
         before = problem.at(inner.w).f / problem.f_scale
         new, report = advance(problem, inner, options)
+        if report.stop == "nan" and problem.functions.failure is not None:
+            raise problem.functions.failure  # the user's own exception says more than "nan"
         after = problem.at(new.w).f / problem.f_scale
         elapsed = state.elapsed + time.perf_counter() - began
         stop = report.stop or ("max_time" if elapsed >= self.max_time else None)
@@ -230,8 +238,7 @@ class InteriorPoint(Optimizer):
         ∇f + Σ h_eq ∇h + Σ g_le ∇g - lower + upper = 0 and the last three never negative.
         """
         backend = backend_of(theta, names=("x0",))
-        if theta.ndim != 1 or theta.shape[0] == 0:
-            raise ShapeError(f"x0 must be one vector of shape (n,) with n > 0, got shape {tuple(theta.shape)}")
+        check_start(theta)
         state, stop = self.init(theta), None
         while stop is None:
             theta, state, info = self.step(objective, theta, state)
@@ -243,11 +250,7 @@ class InteriorPoint(Optimizer):
                     f"alpha {info.alpha:.1e}"
                 )
             if callback is not None and stop is None:
-                try:
-                    asked = callback(self._result(backend, theta, state, "running"))
-                except StopIteration:
-                    asked = True
-                stop = "callback" if asked is True else None
+                stop = "callback" if asks_to_stop(callback, self._result(backend, theta, state, "running")) else None
         found = self._result(backend, theta, state, stop)
         if self.verbose:
             print(found.message)
@@ -336,10 +339,17 @@ def split_bounds(bounds: Any, n: int) -> tuple[Any, Any]:
     if bounds is None:
         return None, None
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
-        return bounds.lb, bounds.ub
-    pairs = list(bounds)
-    if len(pairs) != n or any(len(pair) != 2 for pair in pairs):
-        raise ShapeError(f"bounds must be {n} pairs (low, high), one for each variable, got {len(pairs)} entries")
-    lower = np.asarray([-np.inf if a is None else float(a) for a, _ in pairs])
-    upper = np.asarray([np.inf if b is None else float(b) for _, b in pairs])
+        lower, upper = host(bounds.lb), host(bounds.ub)
+        return lower.reshape(()) if lower.size == 1 else lower, upper.reshape(()) if upper.size == 1 else upper
+    wanted = f"bounds must be {n} pairs (low, high), one for each variable"
+    try:
+        pairs = [tuple(pair) for pair in bounds]
+        lower, upper = (
+            np.asarray([absent if pair[k] is None else float(pair[k]) for pair in pairs if len(pair) == 2])
+            for k, absent in enumerate((-np.inf, np.inf))
+        )
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{wanted}, numbers or None, got {bounds!r}") from error
+    if not len(pairs) == lower.size == n:
+        raise ShapeError(f"{wanted}, got {len(pairs)} entries")
     return lower, upper

@@ -82,7 +82,7 @@ def recover(problem: SlackProblem, s: State, options: Options, found: Residuals,
     back = restore(problem, s, options)
     if back.kind == "restored":
         return back.state, Report(found, None, 0.0, restored=True)
-    if back.kind in ("nan", "max_iter"):
+    if back.kind in ("nan", "max_iter", "max_time"):
         return back.state, judged(found, back.kind, options)
     if back.kind == "infeasible":
         p = problem.at(back.state.w)

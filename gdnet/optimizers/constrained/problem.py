@@ -22,6 +22,7 @@ class Functions(Protocol):
     n: int
     equalities: int
     inequalities: int
+    failure: Exception | None
 
     def value(self, x: np.ndarray) -> float: ...
     def gradient(self, x: np.ndarray) -> np.ndarray: ...

@@ -19,6 +19,7 @@ from gdnet.optimizers.constrained.problem import check_bounds
 from gdnet.optimizers.result import OptimizeResult
 
 STEP, REGULARISE = 0.995, 1e-11
+ROUNDS, UNITS = 5, 1e8
 MESSAGES = {
     "converged": (0, "all residuals are within tol."),
     "infeasible": (2, "infeasible: no point satisfies the constraints."),
@@ -63,29 +64,48 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Scaled:
-    """The problem with rows and objective of size one; points are judged in the original units."""
+    """The problem with rows, columns and objective of size one; points are judged in the original units."""
 
     original: Data
     data: Data
     f: float
     rows: np.ndarray
     """(k + m,), what the rows of A, then of G, were divided by."""
+    columns: np.ndarray
+    """(n,), the unit of each variable."""
 
     @classmethod
     def of(cls, d: Data) -> "Scaled":
-        def largest(M: np.ndarray) -> np.ndarray:
-            found = np.max(np.abs(M), axis=1, initial=0.0)
-            return np.where(found > 0, found, 1.0)
-
-        a, g = largest(d.A), largest(d.G)
-        f = max(1.0, float(np.max(np.abs(d.q), initial=0.0)), float(np.max(np.abs(d.P), initial=0.0)))
-        data = Data(d.P / f, d.q / f, d.G / g[:, None], d.h / g, d.A / a[:, None], d.b / a, d.lower, d.upper)
-        return cls(d, data, f, np.concatenate([a, g]))
+        rows, c = equilibrate(d)
+        a, g = rows[: d.b.size], rows[d.b.size :]
+        P, q = d.P * c * c[:, None], d.q * c
+        f = max(float(np.max(np.abs(q), initial=0.0)), float(np.max(np.abs(P), initial=0.0))) or 1.0
+        A, G = d.A * c / a[:, None], d.G * c / g[:, None]
+        return cls(d, Data(P / f, q / f, G, d.h / g, A, d.b / a, d.lower / c, d.upper / c), f, rows, c)
 
     def back(self, p: "Point") -> "Point":
-        """A point of the scaled problem in the original units."""
-        g = self.rows[self.original.b.size :]
-        return Point(p.x, p.s * g, p.y * self.f / self.rows, p.z * self.f / g, p.zl * self.f, p.zu * self.f)
+        """A point of the scaled problem in the original units, within the bounds to the last bit."""
+        g, c, d = self.rows[self.original.b.size :], self.columns, self.original
+        x = np.clip(p.x * c, d.lower, d.upper)
+        return Point(x, p.s * g, p.y * self.f / self.rows, p.z * self.f / g, p.zl * self.f / c, p.zu * self.f / c)
+
+
+def equilibrate(d: Data) -> tuple[np.ndarray, np.ndarray]:
+    """What to divide rows by and to multiply columns with, so that the largest entry of each is about 1.
+
+    D. Ruiz, "A scaling algorithm to equilibrate both rows and columns norms in matrices", RAL-TR-2001-034.
+    """
+    M, P, c = np.abs(np.concatenate([d.A, d.G])), np.abs(d.P), np.ones(d.q.size)
+
+    def size(largest: np.ndarray) -> np.ndarray:
+        return np.where(largest > 0, largest, 1.0)
+
+    rows = np.ones(len(M))
+    for _ in range(ROUNDS):
+        rows = rows * np.sqrt(size(np.max(M * c / rows[:, None], axis=1, initial=0.0)))
+        S = np.concatenate([M / rows[:, None] * c, P * c * c[:, None]])
+        c = np.clip(c / np.sqrt(size(np.max(S, axis=0, initial=0.0))), 1.0 / UNITS, UNITS)
+    return size(np.max(M * c, axis=1, initial=0.0)), c
 
 
 class Residuals(NamedTuple):
@@ -123,7 +143,8 @@ def quadratic_program(
     lower, upper : number or (n,)
     tol : float
         The violation, the stationarity max |Px + q + Aᵀy + Gᵀz - z_lower + z_upper| and the gap must be at most tol;
-        where the precision allows no more, at most tol times the size of the data.
+        where the precision allows no more, at most tol times the size of the data. For an objective whose numbers are
+        all below 1, the last two are judged relative to the largest of them.
 
     Returns
     -------
@@ -146,6 +167,8 @@ def quadratic_program(
     backend = backend_of(*arrays) if arrays else get_backend("cpu")
     if not tol > 0:
         raise OptionError(f"tol must be positive, got {tol}")
+    if not max_iter >= 0:
+        raise OptionError(f"max_iter must not be negative, got {max_iter}")
     data = check(P, q, G, h, A, b, lower, upper)
     gap = data.upper - data.lower
     free = gap > 1e-13 * np.maximum(1.0, np.where(np.isfinite(data.lower), np.abs(data.lower), 0.0))
@@ -250,6 +273,7 @@ def solve(original: Data, tol: float, max_iter: int) -> tuple[Point, int, str]:
     """(point, iterations, stop reason) for variables that are not fixed."""
     scaled = Scaled.of(original)
     d = scaled.data
+    small = min(1.0, scaled.f)  # an objective of tiny numbers is not solved because its slopes are tiny
     n, k, m = d.q.size, d.b.size, d.h.size
     rows = np.concatenate([d.A, d.G])
     l, u = np.flatnonzero(np.isfinite(d.lower)), np.flatnonzero(np.isfinite(d.upper))
@@ -260,7 +284,7 @@ def solve(original: Data, tol: float, max_iter: int) -> tuple[Point, int, str]:
     least, since = np.inf, 0
     for i in range(max_iter + 1):
         r = residuals(original, scaled.back(p))
-        worst = max(r.violation, r.stationarity, abs(r.gap))
+        worst = max(r.violation, r.stationarity / small, abs(r.gap) / small)
         if worst <= tol:
             return scaled.back(p), i, "converged"
         if not np.isfinite(worst):
@@ -321,7 +345,8 @@ def solve(original: Data, tol: float, max_iter: int) -> tuple[Point, int, str]:
         p = new._replace(x=x)
     best = scaled.back(best)
     r, (rows_size, slope_size, f_size) = residuals(original, best), sizes(original, best)
-    good = r.violation <= tol * rows_size and r.stationarity <= tol * slope_size and abs(r.gap) <= tol * f_size
+    slopes, gaps = r.stationarity <= tol * slope_size * small, abs(r.gap) <= tol * f_size * small
+    good = r.violation <= tol * rows_size and slopes and gaps
     return best, i, "converged" if good else "max_iter" if i >= max_iter else "precision"
 
 

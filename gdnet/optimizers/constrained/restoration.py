@@ -6,6 +6,7 @@ It is solved by the same barrier iteration: p and n are two more variables of th
 A minimum with c ≠ 0 is a point of local infeasibility, and that is then what the method reports.
 """
 
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -80,7 +81,7 @@ class Restoration(Form):
 
 
 class Restored(NamedTuple):
-    """How the phase ended: "restored", "infeasible", "feasible" (nothing to restore), "max_iter", "nan" or "stuck"."""
+    """How the phase ended: "restored", "infeasible", "feasible" (nothing to restore), "nan", "stuck", or a limit."""
 
     state: State
     kind: str
@@ -99,6 +100,9 @@ def restore(outer: Form, s: State, options: Options) -> Restored:
     for _ in range(options.max_iter - s.iteration):
         if error(problem, r, 0.0) <= options.tol:
             kind = "infeasible"
+            break
+        if time.perf_counter() > options.deadline:
+            kind = "max_time"
             break
         r = lower_mu(problem, r, options, 0.1 * options.tol)
         step = iterate(problem, r)

@@ -107,14 +107,18 @@ class BoxedSpace(ParameterSpace):
 def make_box(backend: Backend, bounds: Any, x: Array) -> Box | None:
     """The box of (lower, upper), or None where nothing binds; errors for bounds that cross or exclude the start."""
     try:
-        pair = (bounds.lb, bounds.ub) if hasattr(bounds, "lb") else tuple(bounds)
+        low, high = (bounds.lb, bounds.ub) if hasattr(bounds, "lb") else (-np.inf, np.inf) if bounds is None else bounds
+        pair = (-np.inf if low is None else low, np.inf if high is None else high)
         lower, upper = (np.broadcast_to(_host(backend, b), tuple(x.shape)) for b in pair)
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"bounds must be (lower, upper), numbers or arrays of shape {tuple(x.shape)}, got {bounds!r}"
         ) from error
-    if np.any(np.isnan(lower) | np.isnan(upper)) or np.any(lower > upper):
-        raise OptionError("bounds: every lower bound must be at most its upper bound")
+    if np.any(np.isnan(lower) | np.isnan(upper)):
+        raise OptionError("bounds must not be NaN; where there is none, give -inf and inf, or None for the whole side")
+    if np.any(lower > upper):
+        j = int(np.nonzero(lower > upper)[0][0])
+        raise OptionError(f"bounds: lower[{j}] = {lower[j]} is above upper[{j}] = {upper[j]}")
     if np.all(np.isneginf(lower)) and np.all(np.isposinf(upper)):
         return None
     start = backend.to_numpy(x)

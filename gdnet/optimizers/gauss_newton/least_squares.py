@@ -13,7 +13,7 @@ from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.gauss_newton.polish import undamped_step
 from gdnet.optimizers.gauss_newton.root import BudgetSpent, ResidualObjective
 from gdnet.optimizers.result import OptimizeResult
-from gdnet.optimizers.solver import Point, as_start, read
+from gdnet.optimizers.solver import Point, as_start, asks_to_stop, read
 
 REASONS = {
     "min_grad": (1, "The gradient vanishes."),
@@ -77,6 +77,7 @@ def least_squares(
     verbose : 0, 1 or 2
         2 prints a line an iteration, 1 the last one.
     callback : OptimizeResult -> True to stop
+        StopIteration stops as well.
     space : "parameters", "samples", "cg" or "auto"
         See `LevenbergMarquardt`; "parameters" by default, "auto" from 2000 parameters on.
 
@@ -114,14 +115,15 @@ def least_squares(
     if box is not None and space not in (None, "parameters"):
         raise OptionError(f'bounds need space="parameters", got {space!r}')
     limit = max(10_000, 1000 * n) if max_nfev is None else int(max_nfev)
-    objective = ResidualObjective(backend, fun, jac, tuple(args), kwargs, limit, box)
+    args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
+    objective = ResidualObjective(backend, fun, jac, args, kwargs, limit, box)
     solver = LevenbergMarquardt(
         min_grad=0.0, ftol=ftol or 0.0, xtol=xtol or 0.0, decrease=0.1, bend=1.5, trust=0.5, forget_after=30, box=box,
         unit=_unit(backend, x_scale, x), space=space or ("parameters" if n < 2000 else "auto"),
     )  # fmt: skip
     state, at, stop = solver.init(x), Point(backend, objective(x), x), None
     if not math.isfinite(at.value) or not at.finite:
-        what = "fun" if not math.isfinite(at.value) else "the Jacobian"
+        what = "the Jacobian" if math.isfinite(at.value) else "the sum of squares of fun"
         raise DataError(f"{what} is not finite at x0: choose another starting point")
     state = state._replace(at=at)
     while stop is None:
@@ -136,7 +138,7 @@ def least_squares(
         at, stop = state.at, info.stop
         if verbose > 1 and info.moved:
             print(f"{state.iteration:5d}  cost {at.value:.10e}  max|gradient| {at.norm:.3e}  mu {state.memory.mu:.1e}")
-        if callback is not None and info.moved and callback(_result(objective, state, "running", box)) is True:
+        if callback is not None and info.moved and asks_to_stop(callback, _result(objective, state, "running", box)):
             stop = stop or "callback"
     found = _result(objective, state, stop, box)
     if verbose:
@@ -186,7 +188,10 @@ def _unit(backend: Backend, x_scale: Any, x: Array) -> Array | None:
         if x_scale != "jac":
             raise OptionError(f'x_scale must be "jac" or positive numbers, got {x_scale!r}')
         return None
-    host = np.broadcast_to(np.asarray(x_scale, dtype=np.float64), tuple(x.shape))
+    try:
+        host = np.broadcast_to(np.asarray(x_scale, dtype=np.float64), tuple(x.shape))
+    except (TypeError, ValueError) as error:
+        raise OptionError(f'x_scale must be "jac", a number, or numbers of shape {tuple(x.shape)}: {error}') from error
     if not (np.all(np.isfinite(host)) and np.all(host > 0)):
         raise OptionError("x_scale must be positive and finite")
     return backend.xp.astype(backend.asarray(np.array(host)), x.dtype)

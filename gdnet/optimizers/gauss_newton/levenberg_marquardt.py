@@ -168,6 +168,7 @@ class LevenbergMarquardt(Solver):
             memory = self._gentle(system, at, memory)
 
         stop: str | None = "mu_max"
+        blind = False
         for _ in range(ATTEMPTS):
             if memory.mu > self._mu_max:
                 break
@@ -180,7 +181,8 @@ class LevenbergMarquardt(Solver):
             near = self._near(at, attempt)
             accepted = new.value < at.value and (attempt.short or rho > self.trust)
             done = self._solved_exactly(attempt, memory, near) if accepted else None
-            if accepted and (done or near or math.isfinite(new.norm)):  # the last steps choose their own derivatives
+            # The last steps choose their own derivatives, unless those have shown to be missing.
+            if accepted and (((done or near) and not blind) or math.isfinite(new.norm)):
                 memory = self._less_damping(memory, rho)
                 memory = memory._replace(last=attempt.size, steps=memory.steps + 1)
                 if done and self.polish:
@@ -189,6 +191,7 @@ class LevenbergMarquardt(Solver):
                     return Move(new, memory, done)
                 point, memory, stop = self._finish(new, memory, near, trial)
                 return Move(point, memory, stop)
+            blind = blind or accepted
             memory = self._more_damping(memory, at.backend, at.theta)
             if near is None and predicted <= _eps(at) * at.value:
                 near = "precision"
@@ -198,7 +201,8 @@ class LevenbergMarquardt(Solver):
                     return Move(point, memory, stop)
                 if stop is not None:
                     break
-        return Move(None, memory, stop or "mu_max")
+        # Lower values were found, but only where derivatives are not finite.
+        return Move(None, memory, "not_finite" if blind else stop or "mu_max")
 
     def _system(self, at: Point, memory: LMMemory) -> tuple[Damped, Any]:
         """The damped system at a point and Moré's running maximum, raw: a parameter without effect keeps its zero."""
@@ -278,14 +282,14 @@ class LevenbergMarquardt(Solver):
         change = self.ftol * at.value
         if self.ftol and abs(at.value - attempt.point.value) <= change and attempt.predicted <= change:
             return "ftol"
-        return "xtol" if self.xtol and attempt.size <= self.xtol**2 * attempt.norm else None
+        return "xtol" if self.xtol and attempt.size <= self.xtol * self.xtol * attempt.norm else None
 
     def _solved_exactly(self, attempt: Attempt, memory: LMMemory, near: str | None) -> str | None:
         """Residuals at nothing, or steps that shrink so fast that the next one would be rounding."""
         if self.ftol and attempt.point.value <= VANISHED**2 * min(memory.first, 1.0):
             return "vanished"
         limit = (500.0 * _eps(attempt.point)) ** 2 * attempt.norm
-        return "xtol" if near == "xtol" and attempt.size**2 / memory.last < limit else None
+        return "xtol" if near == "xtol" and attempt.size * (attempt.size / memory.last) < limit else None
 
     def _finish(
         self, point: Point, memory: LMMemory, near: str, trial: Callable[[Array], Point]
@@ -297,7 +301,7 @@ class LevenbergMarquardt(Solver):
         better = polish(point, trial, root_of, self.polish, self.max_memory, doubtful, self.box)
         if better is None:
             return point, memory._replace(mu=max(memory.mu * 1e-3, 1e-12), nu=2.0, doubted=point.value), None
-        return better, memory, near
+        return better, memory, near if math.isfinite(better.norm) else "not_finite"
 
     def _stop(self, old: Point, new: Point, state: Any) -> str | None:
         """`ftol` and `xtol` are judged inside `advance`, by the model as well as by the change."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import ArrayError, OptionError, ShapeError
-from gdnet.optimizers.solver import read
+from gdnet.optimizers.solver import half_square, read
 
 FORMULAS = (None, "2-point", "3-point", "cs")
 COMPLEX_STEP = 1e-30
@@ -117,7 +117,7 @@ class ResidualObjective:
     def residual(self, x: Array) -> Array:
         """fun(x, *args), checked: a real vector, always of the same length."""
         self.ncalls += 1
-        r = self._array(self.fun(x, *self.args, **self.kwargs), x, "fun")
+        r = self._array(self.fun(self._own(x), *self.args, **self.kwargs), x, "fun")
         if r.ndim == 0:
             r = self.backend.xp.reshape(r, (1,))
         if r.ndim != 1 or r.shape[0] == 0:
@@ -131,15 +131,26 @@ class ResidualObjective:
     def _array(self, found: Any, x: Array, name: str) -> Array:
         """What a user's function returned, as a real array of x's library and dtype."""
         xp, backend = self.backend.xp, self.backend
-        if backend.name == "numpy":
-            found = np.asarray(found)
-            if found.dtype == object:
-                raise ArrayError(f"{name} must return real numbers of equal-length rows, got an object array")
-        elif not hasattr(found, "shape"):
-            found = backend.asarray(np.asarray(found, dtype=np.float64))
+        if backend.name == "numpy" or not hasattr(found, "shape"):
+            try:
+                found = np.asarray(found)
+            except ValueError as error:  # rows of different lengths
+                raise ArrayError(f"{name} must return real numbers of equal-length rows: {error}") from error
+            if found.dtype.kind not in "biufc":
+                raise ArrayError(
+                    f"{name} must return real numbers of equal-length rows, got an array of type {found.dtype}"
+                )
+            if backend.name != "numpy":
+                found = backend.asarray(np.asarray(found, dtype=np.float64))
         if xp.isdtype(found.dtype, "complex floating"):
             raise ArrayError(f"{name} must return real numbers, got {found.dtype}")
-        return found if found.dtype == x.dtype else xp.astype(found, x.dtype)
+        found = self._own(found) if found.dtype == x.dtype else xp.astype(found, x.dtype)
+        # Infinite entries count as NaN: their differences would be that anyway, with a warning at each.
+        return xp.where(xp.isfinite(found), found, math.nan * xp.ones_like(found))
+
+    def _own(self, array: Array) -> Array:
+        """A copy where arrays can be written to: the user's function may do so with x, and use its result again."""
+        return 1.0 * array if self.backend.mutable else array
 
     # -- the Jacobian --------------------------------------------------------------------------------------------------
 
@@ -161,7 +172,7 @@ class ResidualObjective:
 
     def _given(self, x: Array, r: Array) -> Array:
         xp, shape = self.backend.xp, (r.shape[0], x.shape[0])
-        found = self.jac(x, *self.args, **self.kwargs)
+        found = self.jac(self._own(x), *self.args, **self.kwargs)
         found = self._array(found.todense() if hasattr(found, "todense") else found, x, "jac")
         if found.ndim < 2 and math.prod(found.shape) == math.prod(shape) and 1 in shape:
             found = xp.reshape(found, shape)
@@ -284,7 +295,7 @@ class ResidualEvaluation:
 
     @cached_property
     def value(self) -> Array:
-        return 0.5 * self.objective.backend.xp.sum(self.residual * self.residual)
+        return half_square(self.objective.backend.xp, self.residual)
 
     @cached_property
     def root_jacobian(self) -> DenseRoot:
