@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, Key, get_backend
+from gdnet.backend.base import FLOATS
 from gdnet.backend.memory import device_memory
 from gdnet.data import Dataset, check_data, split
+from gdnet.data.arrays import is_integer
+from gdnet.data.checks import WEIGHTS, check_finite
 from gdnet.errors import ArrayError, FileError, NotBuilt, OptionError, ShapeError
 from gdnet.layers import Layer
 from gdnet.losses import Loss, class_weights_to_sample_weights
@@ -20,8 +23,8 @@ from gdnet.training.feed import Feed
 from gdnet.training.history import History
 from gdnet.training.loop import Run, check_batching, train
 from gdnet.training.metrics import CHUNK, Scorer, metric_of
-from gdnet.training.options import check_count, check_fraction, resolve_dtype
-from gdnet.training.step import FullBatchStep, Step, step_on
+from gdnet.training.options import check_count, check_fraction, check_names, check_shape, resolve_dtype
+from gdnet.training.step import FullBatchStep, Step, check_optimizer, step_on
 from gdnet.training.stopping import StopOnNaN
 from gdnet.vector import Layout
 
@@ -85,7 +88,7 @@ class Model:
         self._theta: Array = None
         self._layout: Layout | None = None
         if in_shape is not None or self.net.in_shape is not None:
-            self.build(self.net.resolve(None if in_shape is None else tuple(in_shape)))
+            self.build(self.net.resolve(None if in_shape is None else check_shape("in_shape", in_shape)))
 
     def __repr__(self) -> str:
         size = "not built" if self._layout is None else f"{self._layout.size} parameters"
@@ -95,7 +98,7 @@ class Model:
 
     def build(self, in_shape: Sequence[int]) -> None:
         """Fix the shape of an example and draw the initial parameters."""
-        in_shape = tuple(int(k) for k in in_shape)
+        in_shape = check_shape("in_shape", in_shape)
         self.net.out_shape(in_shape)
         self._layout = self.net.layout(in_shape)
         self.in_shape = in_shape
@@ -119,16 +122,19 @@ class Model:
 
     @theta.setter
     def theta(self, vector: Any) -> None:
+        if not hasattr(vector, "shape"):
+            raise ArrayError(f"theta must be an array, got {type(vector).__name__}: wrap it, as in numpy.asarray(...)")
         if tuple(vector.shape) != (self.layout.size,):
             raise ShapeError(f"theta must have shape ({self.layout.size},), got {tuple(vector.shape)}")
         self._theta = self._place(vector, "theta")
 
     def _place(self, array: Any, name: str) -> Array:
         """A host array, or one of the model's own library, on the model's device and in its dtype."""
-        moved = Dataset(array).on(self.backend, self.dtype, whole=True).x
-        if not self.backend.xp.isdtype(moved.dtype, "real floating"):
-            raise ArrayError(f"{name} must hold real numbers, got {array.dtype}")
-        return moved
+        if not str(array.dtype).endswith(FLOATS):
+            raise ArrayError(f"{name} must be float32 or float64, got {array.dtype}")
+        data = Dataset(array)
+        check_finite(data.home, array, name, self.dtype)
+        return data.on(self.backend, self.dtype, whole=True).x
 
     # -- data ---------------------------------------------------------------------------------------------------------
 
@@ -146,9 +152,9 @@ class Model:
         self, x: Any, t: Any, sample_weight: Any = None, class_weight: Any = None, names: tuple[str, str] = ("x", "t")
     ) -> Dataset:
         """Checked data, on the device."""
-        if t is None and not isinstance(x, Dataset):
+        if t is None and (not isinstance(x, Dataset) or x.t is None):
             raise ArrayError(f"{names[1]} is missing: give inputs and targets")
-        data = check_data(x, t, sample_weight, backend=self.backend, names=(*names, "sample_weight"))
+        data = check_data(x, t, sample_weight, backend=self.backend, dtype=self.dtype, names=(*names, "sample_weight"))
         self._check_x(data)
         t, out_shape = data.t, self.net.out_shape(self.in_shape)  # type: ignore[arg-type]
         host = t if isinstance(t, np.ndarray) else data.home.to_numpy(t)
@@ -158,7 +164,14 @@ class Model:
             of_class = class_weights_to_sample_weights(class_weight, host)
             if weight is not None:
                 of_class = of_class * data.home.to_numpy(weight)
+            if not WEIGHTS[0] <= of_class.max() <= WEIGHTS[1]:
+                raise OptionError(
+                    f"class_weight: the largest weight of an example would be {of_class.max():.3g}: at least one must "
+                    f"be positive, and only their ratios count"
+                )
             weight = data.home.asarray(of_class, self.dtype)
+        elif weight is not None and is_integer(weight):
+            weight = data.home.asarray(data.home.to_numpy(weight), self.dtype)
         if host.dtype.kind in "iub" and self.loss.target_shape(out_shape, t.ndim) == out_shape and t.ndim > 1:
             t = data.home.asarray(host, self.dtype)  # numbers that happen to be whole, not labels
         return Dataset(data.x, t, weight, prepare=data.prepare).on(self.backend, self.dtype)
@@ -222,15 +235,7 @@ class Model:
         ShapeError, DataError, ArrayError, OptionError, FileError
             For what cannot be trained; the model is unchanged then.
         """
-        optimizer = SGD() if optimizer is None else optimizer
-        if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer):
-            name = getattr(optimizer, "__name__", None)
-            hint = (
-                f"write gd.{name}() with parentheses, not gd.{name}"
-                if isinstance(optimizer, type)
-                else "such as gd.SGD()"
-            )
-            raise OptionError(f"optimizer must be an Optimizer object, {hint}; got {optimizer!r}")
+        optimizer = check_optimizer(SGD() if optimizer is None else optimizer)
         epochs = check_count("epochs", epochs)
         found = check_callbacks(callbacks)
         if validation_data is not None and validation_split:
@@ -240,7 +245,7 @@ class Model:
         data = self._data(x, t, sample_weight, class_weight)
         held = None if validation_data is None else self._held(validation_data)
         metric, _ = metric_of(self.loss)
-        for name in metrics:
+        for name in check_names("metrics", metrics):
             if name != metric:
                 raise OptionError(f"metrics: with {self.loss!r} there is {metric!r}, got {name!r}")
 
@@ -319,6 +324,7 @@ class Model:
 
         Begin with `theta = model.theta` and `state = optimizer.init(theta)`.
         """
+        optimizer = check_optimizer(optimizer)
         return self.backend.compile(step_on(self.backend, self.net, self.loss, optimizer, self.layout, self.seed))
 
     # -- using it -----------------------------------------------------------------------------------------------------
@@ -326,7 +332,7 @@ class Model:
     def predict(self, x: Any, batch_size: int = CHUNK) -> Array:
         """The network's output for x (n, ...), an array of the model's library: logits for CrossEntropy."""
         batch_size = check_count("batch_size", batch_size)
-        data = check_data(x, backend=self.backend)
+        data = check_data(x, backend=self.backend, dtype=self.dtype)
         self._check_x(data)
         data = data.on(self.backend, self.dtype)
         return self._scorer.predict(self.theta, data, batch_size)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of, check_float, get_backend
-from gdnet.errors import ArrayError
+from gdnet.errors import ArrayError, ShapeError
 
 WHOLE_BYTES = 2**30
 """Data up to this size are moved to the device (or converted) once and stay there; larger data, batch by batch."""
@@ -49,6 +49,9 @@ class Dataset:
     ) -> None:
         given = {name: a for name, a in (("x", x), ("t", t), ("sample_weight", sample_weight)) if a is not None}
         self.home = self.backend = backend_of(*given.values(), names=tuple(given))
+        sizes = {name: a.shape[0] for name, a in given.items() if a.ndim}
+        if len(set(sizes.values())) > 1:
+            raise ShapeError(f"x, t and sample_weight must be equally many, got {sizes}")
         self.x, self.t, self.sample_weight = x, t, sample_weight
         self.on_host = isinstance(x, np.ndarray)
         self.prepare, self.dtype = prepare, None

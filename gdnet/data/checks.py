@@ -8,9 +8,11 @@ import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.data.arrays import Dataset, is_integer, name_of
-from gdnet.errors import ArrayError, DataError, ShapeError
+from gdnet.errors import ArrayError, DataError, OptionError, ShapeError
 
 _CHUNK_BYTES = 2**22
+WEIGHTS = (1e-20, 1e20)
+"""Where the largest weight must lie."""
 
 
 def check_data(
@@ -19,6 +21,7 @@ def check_data(
     sample_weight: Array | None = None,
     *,
     backend: Backend | None = None,
+    dtype: str | None = None,
     classes: int | None = None,
     names: tuple[str, str, str] = ("x", "t", "sample_weight"),
 ) -> Dataset:
@@ -33,6 +36,8 @@ def check_data(
         Not negative, not all zero.
     backend : Backend, optional
         Where they are needed. NumPy arrays will do for every backend, arrays of another library or device will not.
+    dtype : str, optional
+        The precision that they are converted to; float64 values that it cannot hold are refused.
     classes : int, optional
         If t holds one integer an example, it must lie in 0..classes-1.
     names : tuple of str
@@ -58,7 +63,11 @@ def check_data(
     """
     prepare = None
     if isinstance(x, Dataset):
+        if t is not None or sample_weight is not None:
+            raise OptionError(f"a Dataset holds {names[1]} and {names[2]} itself: give them to Dataset(...)")
         prepare, (x, t, sample_weight) = x.prepare, x._all
+    if x is None:
+        raise ArrayError(f"{names[0]} must be an array, got None")
     given = {n: a for n, a in zip(names, (x, t, sample_weight)) if a is not None}
     home = backend_of(*given.values(), names=tuple(given))
     for name, array in given.items():
@@ -69,17 +78,17 @@ def check_data(
         data.on(backend, whole=False)  # refuses arrays of another library or device
     if prepare is None:
         _check_real(x, names[0])
-        _check_finite(home, x, names[0])
+        check_finite(home, x, names[0], dtype)
     else:
         first = prepare(x[:1])
         _check_real(first, f"{names[0]}, as prepared,")
-        _check_finite(home, first, f"{names[0]}, as prepared,")
+        check_finite(home, first, f"{names[0]}, as prepared,")
     if t is not None:
-        _check_finite(home, t, names[1])
+        check_finite(home, t, names[1], dtype)
         if classes is not None and t.ndim == 1:
             check_labels(t, classes, names[1])
     if sample_weight is not None:
-        _check_finite(home, sample_weight, names[2])
+        check_finite(home, sample_weight, names[2])
         _check_weight(home, sample_weight, names[2])
     return data
 
@@ -110,6 +119,10 @@ def check_labels(t: Array, classes: int, name: str = "t") -> None:
 
 def _check_kind(array: Array, name: str) -> None:
     kind = name_of(array)
+    if isinstance(array, np.ma.MaskedArray):
+        raise ArrayError(f"{name} is a masked array: leave out or fill what is masked, as in {name}.filled(0.0)")
+    if isinstance(array, np.matrix):
+        raise ArrayError(f"{name} is a numpy.matrix, whose products differ from an array's: give numpy.asarray({name})")
     if isinstance(array, np.ndarray) and array.dtype.kind not in "fiub":
         what = {"O": "Python objects", "U": "text", "S": "text", "T": "text", "c": "complex numbers"}
         raise ArrayError(
@@ -139,6 +152,8 @@ def _check_sizes(given: dict[str, Array], names: tuple[str, str, str]) -> None:
     if t is not None and t.ndim < 1:
         raise ShapeError(f"{names[1]} must have one row an example, got a single number")
     n = x.shape[0]  # type: ignore[union-attr]
+    if weight is not None and weight.ndim == 0:
+        raise ShapeError(f"{names[2]} must have one weight an example, got a single number")
     for name, array in given.items():
         if 0 in array.shape:
             raise DataError(f"{name} is empty: its shape is {tuple(array.shape)}")
@@ -161,14 +176,17 @@ def _pieces(array: Array) -> Iterator[tuple[int, Array]]:
         yield start, np.asarray(array[start : start + rows])
 
 
-def _check_finite(backend: Backend, array: Array, name: str) -> None:
+def check_finite(backend: Backend, array: Array, name: str, dtype: str | None = None) -> None:
     """A sum is finite only if all its terms are (the converse fails on overflow, so a closer look decides)."""
     if is_integer(array):
         return
     xp, count, first = backend.xp, 0, ""
+    largest = float(np.finfo(np.float32).max) if dtype == "float32" and name_of(array) == "float64" else math.inf
     for start, piece in _pieces(array):
         with np.errstate(all="ignore"):
             total = float(xp.sum(piece))
+        if largest < math.inf and math.isfinite(high := float(xp.max(xp.abs(piece)))) and high > largest:
+            raise DataError(f"{name} reaches {high:.3g}, more than float32 can hold: scale it, or use dtype='float64'")
         if math.isfinite(total):
             continue
         bad = xp.astype(~xp.isfinite(piece), backend.dtype("int32"))
@@ -195,3 +213,8 @@ def _check_weight(backend: Backend, weight: Array, name: str) -> None:
         raise DataError(f"{name} must not be negative, got {low} at index {int(xp.argmin(weight))}")
     if high == 0:
         raise DataError(f"{name} is zero for every example: nothing would be learned")
+    if not WEIGHTS[0] <= high <= WEIGHTS[1]:  # sums of a batch must be representable in float32
+        raise DataError(
+            f"the largest {name} is {high:.3g}, outside {WEIGHTS[0]:g} to {WEIGHTS[1]:g}: only the ratios "
+            f"of weights count, so multiply all by one factor"
+        )

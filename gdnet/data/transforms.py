@@ -4,7 +4,7 @@ import numpy as np
 
 from gdnet.backend import Array, backend_of, check_float
 from gdnet.data.arrays import name_of
-from gdnet.data.checks import _check_finite, _check_kind, _check_real, _pieces, check_labels
+from gdnet.data.checks import _check_kind, _check_real, _pieces, check_finite, check_labels
 from gdnet.errors import DataError, NotBuilt, ShapeError
 
 
@@ -37,7 +37,7 @@ class Standardizer:
         _check_real(x, "x")
         if 0 in x.shape or x.ndim == 0:
             raise DataError(f"x must hold at least one example, got shape {tuple(x.shape)}")
-        _check_finite(backend, x, "x")
+        check_finite(backend, x, "x")
         first, n, mean, squares = None, 0, np.zeros(tuple(x.shape[1:])), np.zeros(tuple(x.shape[1:]))
         for _, piece in _pieces(x):
             host = (piece if isinstance(piece, np.ndarray) else backend.to_numpy(piece)).astype(np.float64)

@@ -59,9 +59,12 @@ class Dense(Layer):
 
     def init(self, in_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
         shape = (in_shape[0], self.n_out)
-        W = np.asarray(self.initial(rng, shape), dtype=np.float64)
+        W = np.asarray(self.initial(rng, shape))
         if W.shape != shape:
             raise ShapeError(f"{self!r}: init must give an array of shape {shape}, got {W.shape}")
+        if W.dtype.kind not in "fiu" or not np.isfinite(W).all():
+            raise OptionError(f"{self!r}: init must give finite numbers, got NaN, infinity or {W.dtype}")
+        W = W.astype(np.float64)
         return super().init(in_shape, rng) | {"W": W}
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:

@@ -69,7 +69,7 @@ class Loss:
         backend = backend_of(*arrays, names=("prediction", "target", "sample_weight"))
         if prediction.ndim == 0 or prediction.shape[0] == 0:
             raise ShapeError(f"a prediction needs at least one example on axis 0, got shape {tuple(prediction.shape)}")
-        self._check_shape(tuple(target.shape), tuple(prediction.shape[1:]), prediction.shape[0])
+        self.check_shape(tuple(target.shape), tuple(prediction.shape[1:]), prediction.shape[0])
         if sample_weight is not None and tuple(sample_weight.shape) != (prediction.shape[0],):
             raise ShapeError(
                 f"sample_weight must have shape ({prediction.shape[0]},), got {tuple(sample_weight.shape)}"
@@ -101,7 +101,7 @@ class Loss:
             raise DataError(f"targets must hold at least one example, got shape {t.shape}")
         if t.dtype.kind not in "biuf":
             raise DataError(f"targets must be numbers, got dtype {t.dtype}: encode classes as 0, 1, 2, ...")
-        self._check_shape(t.shape, tuple(out_shape), t.shape[0])
+        self.check_shape(t.shape, tuple(out_shape), t.shape[0])
         if t.dtype.kind == "f":
             forbid(~np.isfinite(t), t, self, "finite targets", "remove or fill such examples")
         self.check_values(t, tuple(out_shape))
@@ -109,7 +109,8 @@ class Loss:
     def check_values(self, t: np.ndarray, out_shape: tuple[int, ...]) -> None:
         """A `DataError` if finite targets of the right shape lie outside the loss's domain."""
 
-    def _check_shape(self, shape: tuple[int, ...], out_shape: tuple[int, ...], n: int) -> None:
+    def check_shape(self, shape: tuple[int, ...], out_shape: tuple[int, ...], n: int) -> None:
+        """A `ShapeError` if targets of this shape do not fit n outputs of that one."""
         expected = (n, *self.target_shape(out_shape, len(shape)))
         if shape == expected:
             return

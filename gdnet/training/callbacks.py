@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdnet.errors import OptionError
 from gdnet.training.files import check_writable
+from gdnet.training.options import check_count, check_names, check_path, check_real
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run
@@ -103,7 +104,7 @@ class CSVLog(Callback):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = check_path("CSVLog: path", path)
 
     def on_train_begin(self, run: "Run") -> None:
         check_writable(self.path)
@@ -142,10 +143,8 @@ class LearningRateSchedule(Callback):
         self.rate = rate
 
     def on_epoch_begin(self, run: "Run") -> None:
-        lr = float(self.rate(run.epoch))
-        if not (lr > 0 and math.isfinite(lr)):
-            raise OptionError(f"LearningRateSchedule: rate({run.epoch}) must be positive and finite, got {lr}")
-        run.lr = lr
+        name = f"LearningRateSchedule: rate({run.epoch})"
+        run.lr = check_real(name, self.rate(run.epoch), "positive and finite", lambda v: 0 < v < math.inf)
 
 
 def monitored(name: str, value: Any, run: "Run") -> float:
@@ -173,12 +172,12 @@ class ReduceOnPlateau(Callback):
         self, factor: float = 0.1, patience: int = 10, min_delta: float = 0.0, min_lr: float = 0.0,
         monitor: str = "val_loss",
     ) -> None:  # fmt: skip
-        if not 0.0 < factor < 1.0:
-            raise OptionError(f"ReduceOnPlateau: factor must be between 0 and 1, got {factor}")
-        if not (isinstance(patience, int) and patience >= 0):
-            raise OptionError(f"ReduceOnPlateau: patience must be an integer of at least 0, got {patience!r}")
-        self.factor, self.patience, self.min_delta = factor, patience, min_delta
-        self.min_lr, self.monitor = min_lr, monitor
+        name, least = "ReduceOnPlateau", "a finite number of at least 0"
+        self.factor = check_real(f"{name}: factor", factor, "between 0 and 1", lambda v: 0.0 < v < 1.0)
+        self.patience = check_count(f"{name}: patience", patience, least=0)
+        self.min_delta = check_real(f"{name}: min_delta", min_delta, least, lambda v: 0.0 <= v < math.inf)
+        self.min_lr = check_real(f"{name}: min_lr", min_lr, least, lambda v: 0.0 <= v < math.inf)
+        (self.monitor,) = check_names(f"{name}: monitor", [monitor])
         self.best, self.waited = worst(monitor), 0
 
     def on_train_begin(self, run: "Run") -> None:

@@ -12,6 +12,7 @@ from gdnet.errors import FileError, OptionError
 from gdnet.training import files
 from gdnet.training.callbacks import Callback, StopTraining
 from gdnet.training.history import History
+from gdnet.training.options import check_count, check_path
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run
@@ -40,11 +41,8 @@ class Checkpoint(Callback):
     def __init__(self, path: str | Path, every: tuple[int, str] = (1, "epoch")) -> None:
         if not (isinstance(every, (tuple, list)) and len(every) == 2 and every[1] in ("epoch", "iteration")):
             raise OptionError(f'Checkpoint: every must be (n, "epoch") or (n, "iteration"), got {every!r}')
-        if isinstance(every[0], bool) or not isinstance(every[0], int) or every[0] < 1:
-            raise OptionError(f"Checkpoint: every must start with a positive integer, got {every[0]!r}")
-        if not isinstance(path, (str, Path)):
-            raise OptionError(f"Checkpoint: path must be a file name, got {path!r}")
-        self.path, (self.n, self.unit) = Path(path), every
+        self.n, self.unit = check_count("Checkpoint: every[0], which must be positive,", every[0]), every[1]
+        self.path = check_path("Checkpoint: path", path)
         self.saved_at: tuple[int, int] | None = None
 
     @property
@@ -79,7 +77,7 @@ def save(run: "Run", path: str | Path) -> None:
     """Write everything that `restore` needs."""
     tensors: dict[str, np.ndarray] = {"theta": run.backend.to_numpy(run.theta), "values": run.read_values()}
     callbacks = []
-    for i, callback in enumerate(run.callbacks):
+    for i, callback in enumerate(_remembering(run)):
         callbacks.append([type(callback).__name__, pack(callback.state(), f"callback.{i}", tensors, run.backend)])
     state = pack(run.state, "state", tensors, run.backend)
     if run.result is not None:
@@ -96,7 +94,9 @@ def restore(run: "Run", path: str | Path) -> None:
     """Put a new run where the saved one stood; a `FileError` if it is a run of something else."""
     tensors, content = files.read(path, (KIND,))
     check_settings(path, content["settings"], run.settings)
-    names, saved = [type(c).__name__ for c in run.callbacks], [name for name, _ in content["callbacks"]]
+    callbacks = _remembering(run)
+    kept = [(name, state) for name, state in content["callbacks"] if state != {"dict": {}}]
+    names, saved = [type(c).__name__ for c in callbacks], [name for name, _ in kept]
     if names != saved:
         raise FileError(f"{str(path)!r} is of a run with the callbacks {saved}, this one has {names}: give the same")
     run.theta = run.backend.asarray(tensors["theta"])
@@ -105,10 +105,15 @@ def restore(run: "Run", path: str | Path) -> None:
     run.epoch, run.iteration = content["position"]
     run.history = History.unpack(content["history"])
     run.result = tensors.get("result")
-    for callback, (_, kept) in zip(run.callbacks, content["callbacks"], strict=True):
-        callback.restore(unpack(kept, {}, tensors, None))
+    for callback, (_, state) in zip(callbacks, kept, strict=True):
+        callback.restore(unpack(state, {}, tensors, None))
     if content["stopped"] is not None:
         run.stop = StopTraining(content["stopped"])
+
+
+def _remembering(run: "Run") -> list[Callback]:
+    """The callbacks that a resumed run must have too; a progress bar, a log or a time limit may come and go."""
+    return [c for c in run.callbacks if type(c).state is not Callback.state]
 
 
 def check_settings(path: str | Path, saved: dict[str, Any], now: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.errors import FileError
+from gdnet.training.options import check_path
 
 VERSION = 1
 
@@ -36,20 +37,25 @@ def digest(tensors: Mapping[str, np.ndarray], text: str) -> str:
 
 def check_writable(path: str | Path) -> Path:
     """`path` if a file can be written there; found out by writing one beside it, before anything is at stake."""
-    path = Path(path)
-    if path.is_dir():
-        raise FileError(f"{str(path)!r} is a folder: give the name of a file in it")
-    trial = path.with_name(f".{path.name}.trial")
+    path = check_path("path", path)
+    trial = None
     try:
+        if path.is_dir():
+            raise FileError(f"{str(path)!r} is a folder: give the name of a file in it")
+        trial = path.with_name(f".{path.name}.trial")
         with trial.open("wb") as file:
             file.write(b"gdnet")
-    except OSError as error:
+    except FileError:
+        raise
+    except (OSError, ValueError) as error:  # a ValueError for names that no file can have
+        reason = getattr(error, "strerror", None) or error
         raise FileError(
-            f"{str(path)!r} cannot be written: {error.strerror or error}: choose a folder that exists and is yours"
+            f"{_short(path)!r} cannot be written: {reason}: choose a folder that exists and is yours"
         ) from error
     finally:
-        with contextlib.suppress(OSError):
-            trial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError, ValueError):
+            if trial is not None:
+                trial.unlink(missing_ok=True)
     return path
 
 
@@ -111,9 +117,14 @@ def read(path: str | Path, kinds: tuple[str, ...]) -> tuple[dict[str, np.ndarray
     """(tensors, content) of a file that is whole and of one of these kinds; a `FileError` otherwise."""
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.exists():
-        raise FileError(f"{str(path)!r} does not exist{_advice(path, kinds)}")
+    path = check_path("path", path)
+    try:
+        if path.is_dir():
+            raise FileError(f"{str(path)!r} is a folder: give the name of a file in it")
+        if not path.exists():
+            raise FileError(f"{str(path)!r} does not exist{_advice(path, kinds)}")
+    except OSError as error:
+        raise FileError(f"{_short(path)!r} cannot be read: {error.strerror or error}") from error
     try:
         with safe_open(path, framework="numpy") as file:
             meta = file.metadata() or {}
@@ -132,6 +143,11 @@ def read(path: str | Path, kinds: tuple[str, ...]) -> tuple[dict[str, np.ndarray
     if content["kind"] not in kinds:
         raise FileError(f"{str(path)!r} is a {content['kind']} file, and a {' or '.join(kinds)} file is needed here")
     return tensors, content
+
+
+def _short(path: Path, limit: int = 200) -> str:
+    text = str(path)
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def _advice(path: Path, kinds: tuple[str, ...]) -> str:

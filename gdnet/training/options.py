@@ -1,6 +1,9 @@
 """What users give to training: checked once, in words."""
 
+import os
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,3 +50,50 @@ def resolve_dtype(backend: Backend, dtype: str) -> str:
             f'first array, or use dtype="float32"'
         )
     return name
+
+
+def check_real(name: str, value: Any, wanted: str, ok: Callable[[float], bool]) -> float:
+    """`value` as a float for which `ok` holds; `wanted` says in words what that is.
+
+    >>> check_real("min_delta", 1, "a number of at least 0", lambda v: v >= 0)
+    1.0
+    """
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not ok(value):
+        raise OptionError(f"{name} must be {wanted}, got {value!r}")
+    return float(value)
+
+
+def check_shape(name: str, value: Any) -> tuple[int, ...]:
+    """`value` as a tuple of positive sizes.
+
+    >>> check_shape("in_shape", [28, 28])
+    (28, 28)
+    """
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (None,)
+    if not all(isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k > 0 for k in sizes):
+        raise OptionError(f"{name} must be a tuple of positive integers such as (4,), got {value!r}")
+    return tuple(int(k) for k in sizes)
+
+
+def check_names(name: str, value: Any) -> tuple[str, ...]:
+    """`value` as a tuple of names; a single one may stand alone.
+
+    >>> check_names("metrics", "accuracy")
+    ('accuracy',)
+    """
+    found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not all(isinstance(item, str) for item in found):
+        raise OptionError(f"{name} must be a list of names, got {value!r}")
+    return found
+
+
+def check_path(name: str, value: Any) -> Path:
+    """`value` as the path of a file.
+
+    >>> check_path("path", "run.safetensors").suffix
+    '.safetensors'
+    """
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+        raise OptionError(f"{name} must be a file name, got {value!r}")
+    return Path(value)

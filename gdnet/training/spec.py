@@ -76,6 +76,8 @@ def read_loss(spec: dict[str, Any], custom: Mapping[str, type]) -> Loss:
 
 def check_custom(custom: Mapping[str, type] | None) -> dict[str, type]:
     """`custom` if it maps names to classes of layers and losses."""
+    if custom is not None and not isinstance(custom, Mapping):
+        raise OptionError(f"custom must be a dict of names and classes, got {type(custom).__name__}")
     for name, cls in (custom or {}).items():
         if not (isinstance(cls, type) and issubclass(cls, (Layer, Loss))):
             raise OptionError(f"custom: {name!r} must be a subclass of Layer or Loss, got {cls!r}")

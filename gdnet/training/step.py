@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gdnet.backend import Array, Backend, Key, backend_of
+from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.layers import Layer
 from gdnet.losses import Loss
-from gdnet.network import Network, Objective
+from gdnet.network import Network, Objective, Sequential
 from gdnet.optimizers import Optimizer
 from gdnet.vector import Layout
 
@@ -13,10 +15,32 @@ Step = Callable[..., tuple[Array, Any, Array]]
 """`step(theta, state, *batch) -> (theta, state, value)`; a `reason` that is not None stops the run after the epoch."""
 
 
-def training_step(net: Network, loss: Loss, optimizer: Optimizer, *, seed: int = 0) -> Any:
+def check_optimizer(optimizer: Any) -> Optimizer:
+    """`optimizer` if it is one; an `OptionError` otherwise.
+
+    >>> import gdnet as gd
+    >>> check_optimizer(gd.SGD())
+    SGD(lr=0.001)
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, type):
+        hint = f"write gd.{optimizer.__name__}() with parentheses, not gd.{optimizer.__name__}"
+    else:
+        hint = "such as gd.SGD()"
+    raise OptionError(f"optimizer must be an Optimizer object, {hint}; got {optimizer!r}")
+
+
+def training_step(net: Layer, loss: Loss, optimizer: Optimizer, *, seed: int = 0) -> Any:
     """A pure function `step(theta, state, x, t, sample_weight=None) -> (theta, state, value)`.
 
-    Nothing in it is read on the host, so it may be given to `jax.jit`. `value` is the loss before the step.
+    Nothing in it is read on the host, so it may be given to `jax.jit`. `value` is the loss before the step. Shapes and
+    dtypes are checked when they are first seen; values, such as labels out of range, are not: `Model.fit` does that.
+
+    Raises
+    ------
+    ShapeError, ArrayError
+        If theta, x, t and sample_weight do not fit together or are of different precision.
 
     >>> import numpy as np
     >>> import gdnet as gd
@@ -30,15 +54,23 @@ def training_step(net: Network, loss: Loss, optimizer: Optimizer, *, seed: int =
     >>> bool(value < 1e-12)
     True
     """
+    if isinstance(net, type) or not isinstance(net, Layer):
+        raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
+    if isinstance(loss, type) or not isinstance(loss, Loss):
+        raise OptionError(f"loss must be a Loss object such as gd.SquaredError(), got {loss!r}")
+    check_optimizer(optimizer)
+    network = net if isinstance(net, Network) else Sequential(net)
     steps: dict[Any, Step] = {}
 
     def step(
         theta: Array, state: Any, x: Array, t: Array, sample_weight: Array | None = None
     ) -> tuple[Array, Any, Array]:
         backend = backend_of(theta, x, t, names=("theta", "x", "t"))
-        key = backend, tuple(x.shape[1:])
+        key = backend, x.shape, x.dtype, theta.shape, theta.dtype, t.shape, getattr(sample_weight, "shape", None)
         if key not in steps:
-            steps[key] = step_on(backend, net, loss, optimizer, net.layout(key[1]), seed)
+            layout = network.layout(tuple(x.shape[1:]))
+            _check_step(backend, network, loss, layout, theta, x, t, sample_weight)
+            steps[key] = step_on(backend, network, loss, optimizer, layout, seed)
         return steps[key](theta, state, x, t, sample_weight)
 
     return step
@@ -59,6 +91,20 @@ def step_on(backend: Backend, net: Network, loss: Loss, optimizer: Optimizer, la
         return theta, state, info.value
 
     return step
+
+
+def _check_step(
+    backend: Backend, net: Network, loss: Loss, layout: Layout, theta: Array, x: Array, t: Array, weight: Array | None
+) -> None:
+    """What can be told from shapes and dtypes alone."""
+    layout.split(theta, backend.xp)  # refuses a vector of another size
+    if x.dtype != theta.dtype or not backend.xp.isdtype(x.dtype, "real floating"):
+        raise ArrayError(f"x and theta must be of one float type, got {x.dtype} and {theta.dtype}: convert x")
+    if t.ndim == 0 or t.shape[0] != x.shape[0]:
+        raise ShapeError(f"x has {x.shape[0]} examples and t has shape {tuple(t.shape)}: they must be equally many")
+    loss.check_shape(tuple(t.shape), net.out_shape(tuple(x.shape[1:])), x.shape[0])
+    if weight is not None and tuple(weight.shape) != (x.shape[0],):
+        raise ShapeError(f"sample_weight must have shape ({x.shape[0]},), got {tuple(weight.shape)}")
 
 
 class FullBatchStep:

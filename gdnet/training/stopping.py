@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdnet.errors import OptionError
 from gdnet.training.callbacks import Callback, better, monitored, worst
+from gdnet.training.options import check_count, check_names, check_real
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run
@@ -27,11 +27,9 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int = 5, min_delta: float = 0.0, monitor: str = "val_loss") -> None:
-        if not (isinstance(patience, int) and not isinstance(patience, bool) and patience >= 1):
-            raise OptionError(f"EarlyStopping: patience must be a positive integer, got {patience!r}")
-        if not min_delta >= 0:
-            raise OptionError(f"EarlyStopping: min_delta must not be negative, got {min_delta}")
-        self.patience, self.min_delta, self.monitor = patience, float(min_delta), monitor
+        self.patience = check_count("EarlyStopping: patience", patience)
+        self.min_delta = check_real("EarlyStopping: min_delta", min_delta, "a number of at least 0", lambda v: v >= 0)
+        (self.monitor,) = check_names("EarlyStopping: monitor", [monitor])
         self._reset()
 
     def _reset(self) -> None:
@@ -101,9 +99,7 @@ class TimeLimit(Callback):
     """Stops when this call of `fit` has lasted `seconds`, also in the middle of an epoch; a resumed run goes on."""
 
     def __init__(self, seconds: float) -> None:
-        if not seconds > 0:
-            raise OptionError(f"TimeLimit: seconds must be positive, got {seconds}")
-        self.seconds = float(seconds)
+        self.seconds = check_real("TimeLimit: seconds", seconds, "positive", lambda v: v > 0)
 
     def on_train_begin(self, run: "Run") -> None:
         self.started = time.perf_counter()

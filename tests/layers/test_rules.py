@@ -104,6 +104,20 @@ def test_large_inputs(bk, case, dtype):
         assert limit is None or value == pytest.approx(limit, rel=1e-6, abs=1e-6)
 
 
+SLOPE_AT_0 = {
+    "Identity": 1.0, "Step": 0.0, "Sigmoid": 0.25, "Tanh": 1.0, "ReLU": 0.0, "LeakyReLU": 0.01, "ELU": 1.0,
+    "SELU": 1.7580993408473766, "Softplus": 0.5, "GELU": 0.5, "SiLU": 0.5, "HardTanh": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLOPE_AT_0)
+def test_derivative_at_zero(bk, name):
+    """Exactly 0, and next to it, rules that divide by x take another way; at a kink the left derivative holds."""
+    x = bk.put([[0.0, -1e-40]], "float64")
+    J = getattr(gdnet, name)()({}, x)[1]
+    np.testing.assert_allclose(bk.get(J.vjp(bk.xp.ones_like(x))[1])[0], SLOPE_AT_0[name], rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["Softmax", "LogSoftmax"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_logits(bk, name, dtype):

@@ -84,6 +84,31 @@ FIT = {
     "checkpoint unwritable": (
         None, X, T, {"callbacks": [gd.Checkpoint("nowhere/run.safetensors")]}, FileError, "cannot be written",
     ),
+    "x missing": (None, None, T, {}, ArrayError, "x must be an array"),
+    "x masked": (None, np.ma.masked_array(X, mask=X > 1), T, {}, ArrayError, "masked"),
+    "t masked": (gd.SquaredError(), X, np.ma.masked_array(Y, mask=Y > 1), {}, ArrayError, "masked"),
+    "x a matrix": (None, X.view(np.matrix), T, {}, ArrayError, r"numpy\.asarray"),
+    "x beyond float32": (None, X.astype("float64") * 1e300, T, {}, DataError, "float32 can hold"),
+    "t beyond float32": (gd.SquaredError(), X, Y.astype("float64") * 1e300, {}, DataError, "float32 can hold"),
+    "validation beyond float32": (
+        None, X, T, {"validation_data": (X.astype("float64") * 1e300, T)}, DataError, "validation x.*float32 can hold",
+    ),
+    "one weight": (None, X, T, {"sample_weight": np.asarray(1.0)}, ShapeError, "single number"),
+    "weights tiny": (None, X, T, {"sample_weight": np.full(20, 1e-300)}, DataError, "ratios"),
+    "weights huge": (None, X, T, {"sample_weight": np.full(20, 1e300)}, DataError, "ratios"),
+    "class weights all zero": (None, X, T, {"class_weight": {0: 0, 1: 0, 2: 0}}, OptionError, "class_weight"),
+    "class weight huge": (None, X, T, {"class_weight": {0: 1e300}}, OptionError, "class_weight"),
+    "Dataset and t": (None, gd.data.Dataset(X, T), T, {}, OptionError, "Dataset"),
+    "Dataset and weights": (None, gd.data.Dataset(X, T), None, {"sample_weight": T + 1.0}, OptionError, "Dataset"),
+    "Dataset without t": (None, gd.data.Dataset(X), None, {}, ArrayError, "t is missing"),
+    "metrics none": (None, X, T, {"metrics": None}, OptionError, "metrics"),
+    "resume a number": (None, X, T, {"resume": 3}, OptionError, "file name"),
+    "resume a folder": (None, X, T, {"resume": "."}, FileError, "folder"),
+    "checkpoint name too long": (None, X, T, {"callbacks": [gd.Checkpoint("a" * 300)]}, FileError, "cannot be written"),
+    "checkpoint name impossible": (None, X, T, {"callbacks": [gd.Checkpoint("a\0b")]}, FileError, "cannot be written"),
+    "rate text": (
+        None, X, T, {"callbacks": [gd.LearningRateSchedule(lambda epoch: "fast")]}, OptionError, r"rate\(0\).*positive",
+    ),
     "log unwritable": (None, X, T, {"callbacks": [gd.CSVLog("nowhere/log.csv")]}, FileError, "cannot be written"),
 }  # fmt: skip
 
@@ -127,6 +152,44 @@ OTHER = {
     "fit mixed": (lambda: model().fit(X, rows("t"), verbose=0), ArrayError, "torch"),
     "gradient lengths": (lambda: model().gradient(X, T[:3]), ShapeError, "20 examples and t has 3"),
     "theta of another size": (lambda: setattr(model(), "theta", np.zeros(3)), ShapeError, "theta must have shape"),
+    "predict nothing": (lambda: model().predict(None), ArrayError, "x must be an array"),
+    "theta a list": (lambda: setattr(model(), "theta", [1.0]), ArrayError, "theta must be an array"),
+    "theta complex": (lambda: setattr(model(), "theta", np.zeros(43, complex)), ArrayError, "theta must be float"),
+    "theta text": (lambda: setattr(model(), "theta", np.asarray(["a"] * 43)), ArrayError, "theta must be float"),
+    "theta objects": (lambda: setattr(model(), "theta", np.zeros(43, object)), ArrayError, "theta must be float"),
+    "theta NaN": (lambda: setattr(model(), "theta", np.full(43, np.nan)), DataError, "theta contains"),
+    "theta huge": (lambda: setattr(model(), "theta", np.full(43, 1e300)), DataError, "float32 can hold"),
+    "in_shape a number": (lambda: Model(gd.Dense(3), gd.SquaredError(), in_shape=4), OptionError, "in_shape"),
+    "in_shape negative": (lambda: Model(gd.Dense(3), gd.SquaredError(), in_shape=(-4,)), OptionError, "in_shape"),
+    "in_shape zero": (lambda: Model(gd.Dense(3), gd.SquaredError(), in_shape=(0,)), OptionError, "in_shape"),
+    "in_shape a fraction": (lambda: Model(gd.Dense(3), gd.SquaredError(), in_shape=(4.5,)), OptionError, "in_shape"),
+    "in_shape text": (lambda: Model(gd.Dense(3), gd.SquaredError(), in_shape="4"), OptionError, "in_shape"),
+    "step optimizer a class": (lambda: model().training_step(gd.SGD), OptionError, r"gd\.SGD\(\)"),
+    "save nameless": (lambda: model().save(None), OptionError, "file name"),
+    "save name too long": (lambda: model().save("a" * 300), FileError, "cannot be written"),
+    "save name impossible": (lambda: model().save("a\0b"), FileError, "cannot be written"),
+    "load nameless": (lambda: load(None), OptionError, "file name"),
+    "load a folder": (lambda: load("."), FileError, "folder"),
+    "load name too long": (lambda: load("a" * 5000), FileError, "cannot be read"),
+    "load custom list": (lambda: load("nowhere.safetensors", custom=[gd.Dense]), OptionError, "custom"),
+    "patience text": (lambda: gd.EarlyStopping(patience="5"), OptionError, "patience"),
+    "min_delta text": (lambda: gd.EarlyStopping(min_delta="0"), OptionError, "min_delta"),
+    "monitor a number": (lambda: gd.EarlyStopping(monitor=5), OptionError, "monitor"),
+    "time text": (lambda: gd.TimeLimit("5"), OptionError, "seconds"),
+    "factor text": (lambda: gd.ReduceOnPlateau(factor="0.1"), OptionError, "factor"),
+    "min_lr negative": (lambda: gd.ReduceOnPlateau(min_lr=-1.0), OptionError, "min_lr"),
+    "log nameless": (lambda: gd.CSVLog(3), OptionError, "file name"),
+    "init NaN": (
+        lambda: Model(gd.Dense(3, 4, init=lambda rng, shape: np.full(shape, np.nan)), gd.SquaredError()),
+        OptionError,
+        "finite",
+    ),
+    "init text": (
+        lambda: Model(gd.Dense(1, 1, init=lambda rng, shape: [["a"]]), gd.SquaredError()),
+        OptionError,
+        "<U1",
+    ),
+    "batches of unequal arrays": (lambda: list(gd.data.batches(X, T[:3], batch_size=2)), ShapeError, "equally many"),
     "load missing": (lambda: load("nowhere.safetensors"), FileError, "does not exist"),
     "load custom": (lambda: load("nowhere.safetensors", custom={"A": int}), OptionError, "custom"),
     "save unwritable": (lambda: model().save("nowhere/m.safetensors"), FileError, "cannot be written"),
@@ -146,3 +209,37 @@ def test_refused(name):
     call, error, words = OTHER[name]
     with pytest.raises(error, match=words):
         call()
+
+
+def one_step(**changed):
+    net, rule, x = gd.Sequential(gd.Dense(4, 3)), gd.SGD(), X.astype("float64")
+    given = {"net": net, "loss": gd.CrossEntropy(), "theta": net.parameters(like=x), "x": x, "t": T, "w": None}
+    given |= changed
+    step = gd.training_step(given["net"], given["loss"], rule)
+    return step(given["theta"], rule.init(given["theta"]), given["x"], given["t"], given["w"])
+
+
+STEP = {
+    "net a class": ({"net": gd.Dense}, OptionError, "network"),
+    "loss a class": ({"loss": gd.CrossEntropy}, OptionError, "gd.SquaredError"),
+    "mixed precision": ({"x": X}, ArrayError, "float32 and float64"),
+    "integer x": ({"x": np.ones((20, 4), int)}, ArrayError, "one float type"),
+    "unequal lengths": ({"t": T[:3]}, ShapeError, "equally many"),
+    "labels in a column": ({"t": T[:, None]}, ShapeError, "integer labels"),
+    "loss and shape": ({"loss": gd.SquaredError(), "t": Y[:, 0]}, ShapeError, r"\(20, 3\)"),
+    "weights in a column": ({"w": np.ones((20, 1))}, ShapeError, "sample_weight"),
+}
+
+
+@pytest.mark.parametrize("name", STEP)
+def test_training_step_refuses(name):
+    changed, error, words = STEP[name]
+    with pytest.raises(error, match=words):
+        one_step(**changed)
+
+
+def test_training_step_takes_a_single_layer():
+    theta, _, value = one_step(net=gd.Dense(4, 3))
+    again, _, same = one_step()
+    assert value == same
+    np.testing.assert_array_equal(theta, again)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -162,3 +163,31 @@ def test_examples_of_weight_zero_do_not_count():
     expected = other.fit(x[:30], t[:30], **options)
     assert history["loss"] == pytest.approx(expected["loss"], rel=1e-12)
     np.testing.assert_allclose(model.theta, other.theta, rtol=1e-12)
+
+
+def test_threads_may_share_a_model():
+    x = np.random.default_rng(0).standard_normal((600, 20)).astype("float32")
+    t = np.arange(600) % 3
+    model = Model(
+        gd.Sequential(gd.Dense(20, 64), gd.GELU(), gd.Dense(64, 64), gd.Tanh(), gd.Dense(3)), gd.CrossEntropy()
+    )
+    expected, scores = model.predict(x, batch_size=100), model.evaluate(x, t, batch_size=100)
+
+    def work(_):
+        same = [np.array_equal(model.predict(x, batch_size=100), expected) for _ in range(20)]
+        return all(same) and all(model.evaluate(x, t, batch_size=100) == scores for _ in range(20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
+def test_integer_weights_are_numbers(bk):
+    x, t = data()
+    for put in (np.asarray, bk.put):
+        for whole in (np.arange(60) % 3, np.arange(60) % 3 > 0):
+            scores = []
+            for weight in (whole, whole.astype("float64")):
+                model = classifier(bk, in_shape=(4,))
+                model.fit(put(x), put(t), sample_weight=put(weight), batch_size=20, verbose=0)
+                scores.append(model.evaluate(put(x), put(t), put(weight)))
+            assert scores[0] == scores[1]

@@ -77,12 +77,14 @@ def train(bk, optimizer, path=None, crash=None, resume=None, **changes):
     net = changes.pop("net", gd.Sequential(gd.Dense(3, 4), gd.Sigmoid(), gd.Dense(4, 2)))
     model = gd.Model(net, loss=gd.SquaredError(), dtype=changes.pop("dtype", "float64"), backend=bk and bk.backend,
                      seed=changes.pop("seed", 0))  # fmt: skip
+    more = changes.pop("more", [])
     options = {"epochs": 3, "batch_size": None if optimizer.full_batch else 7, "verbose": 0} | changes
     callbacks = [Crash(crash), *([] if path is None else [gd.Checkpoint(path, every=(2, "iteration"))])]
     if optimizer.full_batch:
         callbacks = [Crash(crash), *([] if path is None else [gd.Checkpoint(path)])]
-    model.fit(x * changes.get("scale", 1.0) if "scale" in options else x, t, optimizer=optimizer, callbacks=callbacks,
-              resume=resume, **{k: v for k, v in options.items() if k != "scale"})  # fmt: skip
+    model.fit(x * changes.get("scale", 1.0) if "scale" in options else x, t, optimizer=optimizer,
+              callbacks=[*callbacks, *more], resume=resume,
+              **{k: v for k, v in options.items() if k != "scale"})  # fmt: skip
     return model
 
 
@@ -133,11 +135,19 @@ def test_a_checkpoint_of_another_run_is_refused(setting, tmp_path):
         train(None, changes.pop("optimizer", gd.Adam()), resume=path, path=path, **changes)
 
 
-def test_other_callbacks_are_refused(tmp_path):
+def test_other_callbacks_with_a_memory_are_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     train(None, gd.Adam(), path)
-    with pytest.raises(FileError, match="callbacks"):
-        train(None, gd.Adam(), resume=path)
+    with pytest.raises(FileError, match=r"callbacks.*ReduceOnPlateau"):
+        train(None, gd.Adam(), path, resume=path, more=[gd.ReduceOnPlateau(monitor="loss")])
+
+
+def test_callbacks_without_a_memory_may_come_and_go(tmp_path, capsys):
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(RuntimeError, match="crash"):
+        train(None, gd.Adam(), path, 9, verbose=1, more=[gd.CSVLog(tmp_path / "log.csv")])
+    resumed = train(None, gd.Adam(), resume=path, more=[gd.TimeLimit(1e3)])
+    np.testing.assert_array_equal(resumed.theta, train(None, gd.Adam()).theta)
 
 
 def test_a_damaged_checkpoint_leaves_the_previous_one(tmp_path):
