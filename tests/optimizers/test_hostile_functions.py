@@ -203,3 +203,13 @@ def test_bad_input_is_named(call, error, words):
 def test_a_quadratic_program_of_tiny_numbers():
     found = gd.quadratic_program(1e-12 * np.eye(2), [1e-12, -1e-12], A=[[1.0, 1.0]], b=[3.0])
     np.testing.assert_allclose(found.x, [0.5, 2.5], rtol=1e-9)
+
+
+def test_a_boxed_system_that_is_singular_to_the_last_bit_is_solved():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        a, b, scale = rng.normal(size=6) * 10.0 ** rng.uniform(-2, 2), rng.normal(size=6), 10.0 ** rng.uniform(-4, 4)
+        A = np.stack([a, a, rng.normal(size=6)], axis=1)
+        bounds = (-rng.random(3), rng.random(3))
+        found = fit(fun=lambda x, A=A, b=b, s=scale: s * (A @ x - b), x0=np.zeros(3), bounds=bounds)
+        assert found.success

@@ -70,7 +70,7 @@ class BoxedSpace(ParameterSpace):
             fixed = ~free
             if free.any():
                 right = -self.b[free] - self.B[np.ix_(free, fixed)] @ w[fixed]
-                target[free] = np.linalg.solve(self.B[np.ix_(free, free)], right)
+                target[free] = solved(self.B[np.ix_(free, free)], right)
             move = target - w
             with np.errstate(divide="ignore", invalid="ignore"):
                 room = np.where(move > 0, (self.upper - w) / move, np.where(move < 0, (self.lower - w) / move, np.inf))
@@ -96,12 +96,25 @@ class BoxedSpace(ParameterSpace):
         g, free = self.backend.to_numpy(self.A.rmatvec(u)).astype(np.float64) / self.d_host, self.free
         w = np.zeros(g.size)
         if free.any():
-            w[free] = -np.linalg.solve(self.B[np.ix_(free, free)], g[free])
+            w[free] = -solved(self.B[np.ix_(free, free)], g[free])
         return self._device(w)
 
     def promise(self, v: Array, size: float, slope: float, mu: float) -> float:
         w = self.backend.to_numpy(v).astype(np.float64) * self.d_host
         return -(float(self.b @ w) + 0.5 * float(w @ self.H_host @ w))
+
+
+def solved(B: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """B⁻¹ right; the shortest solution where B is singular to the last bit (damping can be lost in rounding).
+
+    >>> solved(np.ones((2, 2)), np.ones(2)).round(12).tolist()
+    [0.5, 0.5]
+    """
+    try:
+        found: np.ndarray = np.linalg.solve(B, right)
+    except np.linalg.LinAlgError:
+        found = np.linalg.lstsq(B, right, rcond=None)[0]
+    return found
 
 
 def make_box(backend: Backend, bounds: Any, x: Array) -> Box | None:
