@@ -206,10 +206,10 @@ def test_a_quadratic_program_of_tiny_numbers():
 
 
 def test_a_boxed_system_that_is_singular_to_the_last_bit_is_solved():
-    rng = np.random.default_rng(0)
-    for _ in range(60):
-        a, b, scale = rng.normal(size=6) * 10.0 ** rng.uniform(-2, 2), rng.normal(size=6), 10.0 ** rng.uniform(-4, 4)
-        A = np.stack([a, a, rng.normal(size=6)], axis=1)
-        bounds = (-rng.random(3), rng.random(3))
-        found = fit(fun=lambda x, A=A, b=b, s=scale: s * (A @ x - b), x0=np.zeros(3), bounds=bounds)
-        assert found.success
+    rng = np.random.default_rng(285)  # two equal columns, and the damping is lost in rounding
+    a = rng.normal(size=4)
+    c, b = rng.normal(size=4), rng.normal(size=4)
+    bounds = (-rng.random(2), rng.random(2))
+    A, C = np.stack([a, a], axis=1), np.stack([c, c], axis=1)
+    found = fit(fun=lambda x: A @ x + 2.0 * np.sin(C @ x) - b, x0=np.zeros(2), bounds=bounds)
+    assert found.success
