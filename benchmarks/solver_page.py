@@ -51,7 +51,8 @@ def machine(found: Found) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in e["versions"].items() if name in named)
     more = "".join(f", {name} {v}" for name, v in found.get("peers", {}).items())
     load = f", load {e['load'][0]:.1f}" if e.get("load") else ""
-    return f"*{e['cpu']}, {e['usable_cores']} cores; Python {e['python']}, {versions}{more}; {e['date']}{load}.*\n"
+    cores = f"{e['usable_cores']} of {e['cores']} cores"
+    return f"*{e['cpu']}, {cores}; Python {e['python']}, {versions}{more}; {e['date']}{load}.*\n"
 
 
 def short(value: float | None, form: str = ".3g") -> str:
@@ -193,9 +194,11 @@ def lm(found: Found) -> str:
     header = ["fit", "steps", "default", "classic", "torch-lm", "ms a step", "classic", "torch-lm"]
     wide = found["results"]["wide step"]
     return (
-        "Loss after the steps, median of the seeds, and wall milliseconds a step. Default: Nielsen's damping with "
-        "geodesic acceleration, one more forward pass a step; classic: × 0.1 and × 10, the rule of "
-        "torch-levenberg-marquardt (torch-lm), which runs on the first fit alone.\n\n"
+        f"Loss after the steps, median of the seeds, and {found.get('clock', 'wall')} milliseconds a step. Default: "
+        "Nielsen's damping with geodesic acceleration, one more forward pass a step; classic: × 0.1 and × 10, as "
+        "torch-levenberg-marquardt (torch-lm) has it, which runs on the first fit alone."
+        + (" For this file the benchmark's clock was the process's CPU time." if found.get("clock") else "")
+        + "\n\n"
         + table(header, lines, markdown=True)
         + f"\n\nOne step of 784-50-10 on 1000 residuals: {wide['ms']:.1f} ms, without its Jacobian of "
         f"{wide['jacobian_mib']:.0f} MiB; relative difference from the step by dense algebra "
@@ -213,6 +216,10 @@ def uci(found: Found) -> str:
             lines.append([r["set"], r["splits"], name, f"{m['mean']:.4f}", short(m["error"], ".4f"),
                           f"{m['mean_seconds']:.2f}", steps, "yes" if m["mean"] < r["bar"] else "no"])  # fmt: skip
     header = ["set", "splits", "method", "test RMSE", "standard error", "CPU s a fit", "epochs", "below the bar"]
+    close = [f"{r['set']} (median {np.median(m['rmse']):.3g}, worst split {max(m['rmse']):.3g})"
+             for r in found["results"] if (m := r["methods"]["BayesianRegularization"])["mean"] < r["bar"]
+             and r["bar"] - m["mean"] < 2 * (m["error"] or math.inf)]  # fmt: skip
+    warning = f"\n\nBelow the bar by less than two standard errors: {', '.join(close)}." if close else ""
     published = []
     for r in found["results"]:
         named = {key.split(" (")[0]: values for key, values in r["published"].items()}
@@ -229,6 +236,7 @@ def uci(found: Found) -> str:
         f"patience {recipe['adam']['patience']}. The ± is the standard error over splits; where a set has fewer than "
         "20, the mean is that of its first splits, not of the published 20.\n\n"
         + table(header, lines, markdown=True)
+        + warning
         + "\n\nPublished, 20 splits. The bar is the better of two plain single networks of 50 ReLU units; the others "
         "are ensembles or averages over dropout (for MC dropout 2016 and deep ensembles the ± is, by its size, a "
         "standard deviation).\n\n"
@@ -271,7 +279,8 @@ def page(files: dict[str, Found]) -> str:
     parts = [INTRODUCTION, summary(files), TUNED]
     for key, (title, module, show) in SECTIONS.items():
         if key in files:
-            command = f"`OMP_NUM_THREADS=1 python -m {module}`"
+            one_core = "taskset -c 0 " if key == "solvers" else ""
+            command = f"`OMP_NUM_THREADS=1 {one_core}python -m {module}`"
             parts.append(f"## {title}\n\n{command}\n\n{machine(files[key])}\n{show(files[key])}\n")
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
