@@ -7,6 +7,7 @@ there, as the results of the call before do when they were donated.
 
 import contextlib
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -92,10 +93,11 @@ class CapturedStep:
         self.last: Any = None
         self.captured: Captured | None = None
         self.failed = False
+        self.turn = threading.Lock()  # its places serve one thread at a time
         functools.update_wrapper(self, step)
 
     def __call__(self, *args: Any) -> Any:
-        with self.on:
+        with self.turn, self.on:
             if self.failed:
                 return self.step(*args)
             leaves, form = flatten(args)

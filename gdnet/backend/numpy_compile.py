@@ -11,6 +11,7 @@ are checked against the step itself, and a step that cannot be written down (it 
 
 import functools
 import operator
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,9 +55,14 @@ class CompiledStep:
         self.step, self.donated = step, len(donate)
         self.programs: dict[Any, Program | None] = {}
         self.latest: Program | None = None
+        self.turn = threading.Lock()  # a program's buffers serve one thread at a time
         functools.update_wrapper(self, step)
 
     def __call__(self, *args: Any) -> Any:
+        with self.turn:
+            return self._call(args)
+
+    def _call(self, args: tuple) -> Any:
         program = self.latest
         if program is None or not self._comes_back(program, args):
             key = signature(args)

@@ -1,6 +1,5 @@
 """What a network predicts and how good that is: the loss, and accuracy for classes or RMSE for numbers."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -76,28 +75,23 @@ class Scorer:
         self.backend, self.net, self.loss, self.layout = backend, net, loss, layout
         self.metric, self.rule = metric_of(loss)
         self._predict, self._score = backend.compile(self._forward), backend.compile(self._scores)
-        self._one_at_a_time = threading.RLock()  # a compiled function has buffers of its own: threads take turns
 
     def predict(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> Array:
         """The network's outputs, (n, ...)."""
         size = min(batch_size, len(data))
         with device_memory(self.backend, size):
-            parts = [self._alone(self._predict, theta, x) for x, *_ in Feed(data, size, shuffle=False).epoch(0)]
+            parts = [self._predict(theta, x) for x, *_ in Feed(data, size, shuffle=False).epoch(0)]
         return parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
 
     def scores(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> dict[str, float]:
         """`{"loss": ..., metric: ...}`, weighted means over the examples; read from the device at the end."""
         feed = Feed(data, min(batch_size, len(data)), shuffle=False)
         with device_memory(self.backend, feed.batch_size):
-            pairs = [self._alone(self._score, theta, *batch) for batch in feed.epoch(0)]
+            pairs = [self._score(theta, *batch) for batch in feed.epoch(0)]
         weights, xp = feed.weights(0), self.backend.xp
         means, sums = (self.backend.to_numpy(xp.stack([pair[k] for pair in pairs])).astype(np.float64) for k in (0, 1))
         loss, metric = float(np.dot(means, weights) / np.sum(weights)), float(np.sum(sums) / np.sum(weights))
         return {"loss": loss, self.metric: metric**0.5 if self.metric == "rmse" else metric}
-
-    def _alone(self, compiled: Callable, *args: Array) -> Any:
-        with self._one_at_a_time:
-            return compiled(*args)
 
     def _forward(self, theta: Array, x: Array) -> Array:
         return self.net.forward(self.layout.split(theta, self.backend.xp), x, Context(self.backend, need_dx=False))[0]

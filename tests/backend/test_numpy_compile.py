@@ -181,3 +181,15 @@ def test_nested_tuples_come_back_as_they_were():
     again = unflatten(form, iter(leaves))
     assert repr(again) == repr(tree)
     assert type(again[2][0]) is type(state)
+
+
+def test_threads_may_share_a_compiled_step():
+    from concurrent.futures import ThreadPoolExecutor
+
+    compiled = get_backend().compile(lambda x: np.tanh(x @ x) @ x)
+    inputs = [RNG.standard_normal((60, 60)) for _ in range(8)]
+    expected = [np.tanh(x @ x) @ x for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            for found, right in zip(pool.map(compiled, inputs), expected, strict=True):
+                np.testing.assert_array_equal(found, right)
