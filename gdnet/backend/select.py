@@ -94,7 +94,7 @@ def get_backend(device: str = "cpu", backend: Any = None) -> Backend:
         found.make_current()  # type: ignore[attr-defined]
         return found
     if importlib.util.find_spec(name) is None:
-        raise DeviceError(f"no-{name}", f'backend {name!r} is not installed: pip install {name}')
+        raise DeviceError(f"no-{name}", f"backend {name!r} is not installed: pip install {name}")
     return _named(name, _torch_device(cpu, index) if name == "torch" else _jax_device(cpu, index))
 
 
