@@ -64,6 +64,7 @@ class Model:
         For an unknown dtype, or float64 on a JAX that has it switched off.
 
     >>> import gdnet as gd
+    >>> import numpy as np
     >>> x = np.linspace(-1, 1, 50, dtype="float32")[:, None]
     >>> model = Model(gd.Sequential(gd.Dense(8), gd.Tanh(), gd.Dense(1)), loss=gd.SquaredError())
     >>> history = model.fit(x, x * x, optimizer=gd.SGD(lr=0.1), epochs=300, batch_size=None, verbose=0)
@@ -414,6 +415,15 @@ def load(
     ------
     FileError
         If the file is missing, damaged, altered, of a newer version, or names an unknown class.
+
+    >>> import tempfile
+    >>> import gdnet as gd
+    >>> model = gd.Model(gd.Sequential(gd.Dense(3, 2), gd.Tanh()), loss=gd.SquaredError())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(f"{folder}/m.safetensors")
+    ...     again = load(f"{folder}/m.safetensors")
+    >>> again.net, bool((again.theta == model.theta).all())
+    (Sequential(Dense(3, 2), Tanh()), True)
     """
     classes = spec.check_custom(custom)
     _, content = files.read(path, (KIND, checkpoint.KIND))

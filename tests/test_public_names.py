@@ -1,5 +1,6 @@
 """What `import gdnet` offers, and what it costs."""
 
+import doctest
 import importlib
 import subprocess
 import sys
@@ -21,6 +22,13 @@ NOT_PUBLIC = {  # of use inside gdnet, or to authors of rules, who import them f
 @pytest.mark.parametrize("name", gd.__all__)
 def test_every_public_name_is_there_and_documented(name):
     assert getattr(gd, name).__doc__
+
+
+@pytest.mark.parametrize("name", gd.__all__)
+def test_every_public_name_has_a_runnable_example(name):
+    doc = getattr(gd, name).__doc__ or ""
+    assert ">>>" in doc, f"gd.{name} needs an example in its docstring"
+    assert doctest.DocTestParser().get_examples(doc)
 
 
 @pytest.mark.parametrize("folder", ["derivatives", "layers", "losses", "network", "optimizers", "training"])

@@ -33,6 +33,11 @@ class Backend:
         The library's own device object, or its name.
     mutable : bool
         Whether arrays that gdnet has created itself may be written in place.
+
+    >>> from gdnet.backend import get_backend
+    >>> backend = get_backend("cpu")
+    >>> backend.name, backend.to_numpy(backend.asarray([1, 2], "float32"))
+    ('numpy', array([1., 2.], dtype=float32))
     """
 
     name: str = "standard"

@@ -31,6 +31,14 @@ class Key:
     """Names one stream of random numbers: a seed, a path through the network and the number of the training step.
 
     `step` may be an array on the device (and must be one where the step is compiled): it is never read on the host.
+
+    >>> key = Key(0, step=3).child(1)
+    >>> key.path, key.child(2).path
+    ((1,), (1, 2))
+    >>> from gdnet.backend import get_backend
+    >>> a, b = (Key(0, step).uniform(get_backend("cpu"), (4,)) for step in (3, 4))
+    >>> a.shape, bool((a == b).all())
+    ((4,), False)
     """
 
     seed: int

@@ -31,6 +31,11 @@ class Context:
         The stream of random numbers of this layer in this step.
     need_dx : bool
         False where x is data, so that no one will ask for its derivative: `vjp` may then return None for `dx`.
+
+    >>> from gdnet.backend import get_backend
+    >>> inner = Context(get_backend("cpu"), training=True, key=Key(0)).child(1, need_dx=False)
+    >>> inner.training, inner.key.path, inner.need_dx
+    (True, (1,), False)
     """
 
     __slots__ = ("backend", "key", "need_dx", "training", "xp")
@@ -53,6 +58,20 @@ class Layer:
 
     A file holds `spec()`, which is of JSON types; `Layer.from_spec` makes the layer again. A layer whose constructor
     takes arguments gives them by `config`, and writes `from_config` if `cls(**config)` does not rebuild it.
+
+    Raises
+    ------
+    ShapeError, ArrayError
+        When it is called from outside with parameters or an x that do not fit; inside a network nothing is checked.
+
+    >>> import numpy as np
+    >>> from gdnet.layers import Dense
+    >>> layer = Dense(2)
+    >>> layer.shapes((3,)), layer.out_shape((3,))
+    ({'W': (3, 2), 'b': (2,)}, (2,))
+    >>> y, J = layer(layer.init((3,), np.random.default_rng(0)), np.ones((5, 3)))
+    >>> y.shape, J.vjp_x(y).shape
+    ((5, 2), (5, 3))
     """
 
     in_shape: Shape | None = None

@@ -24,6 +24,19 @@ class Jacobian:
     ----------
     needs_dx : bool
         False if `jvp` accepts `dx=None` for an input that does not change, and `vjp` may return None for `dx`.
+
+    Raises
+    ------
+    NotImplementedError
+        By a product that nobody has written.
+
+    >>> import numpy as np
+    >>> a, x = np.asarray(3.0), np.asarray([[1.0, 2.0]])  # of y = a x
+    >>> J = Jacobian(lambda dp, dx: a * dx + dp.get("a", 0.0) * x, lambda dy: ({"a": (dy * x).sum()}, a * dy))
+    >>> J.jvp({"a": 1.0}, np.ones((1, 2)))
+    array([[4., 5.]])
+    >>> J.vjp_x(np.ones((1, 2)))
+    array([[3., 3.]])
     """
 
     needs_dx = True

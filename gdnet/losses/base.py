@@ -43,7 +43,23 @@ class LossAt:
 
 
 class Loss:
-    """Base class of all losses."""
+    """Base class of all losses: the weighted mean over examples of the sum over outputs, Σₙ (wₙ / Σ w) Σₖ l(yₙₖ, tₙₖ).
+
+    `loss(prediction, target, sample_weight=None)` gives a `LossAt` with `value`, `gradient`, `hessian`, `root` and
+    `residual`. Prediction (n, ...); target the same, or what `target_shape` says; weights (n,), by default all equal.
+    A loss of your own writes `at`, or is an `ElementwiseLoss`.
+
+    Raises
+    ------
+    ShapeError
+        When it is called with shapes that do not fit together.
+
+    >>> import numpy as np
+    >>> from gdnet.losses import SquaredError
+    >>> at = SquaredError()(np.asarray([[1.0], [3.0]]), np.zeros((2, 1)), sample_weight=np.asarray([3.0, 1.0]))
+    >>> float(at.value), at.gradient.tolist()
+    (3.0, [[1.5], [1.5]])
+    """
 
     def at(self, backend: Backend, y: Array, t: Array, weight: Array | None) -> LossAt:
         """The loss at prediction `y`, without checks; inside a training step nothing is read on the host."""

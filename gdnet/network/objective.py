@@ -17,6 +17,25 @@ class Objective:
 
     `objective(theta)` returns an `Evaluation`, which computes what is asked for and keeps it. Nothing is read on the
     host, so the whole of it may be traced or captured.
+
+    Parameters
+    ----------
+    net, loss : Network, Loss
+    x, t : (N, ...)
+        The batch, on the backend's device.
+    sample_weight : (N,), optional
+    backend, layout
+        The library at hand, and which part of theta (P,) is which parameter.
+    training, key
+        Whether layers such as `Dropout` are active, and their random numbers.
+
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> net, x, t = gd.Sequential(gd.Dense(2, 1)), np.asarray([[3.0, 4.0]]), np.asarray([[0.0]])
+    >>> J = Objective(net, gd.SquaredError(), x, t, backend=gd.get_backend("cpu"), layout=net.layout())
+    >>> at = J(np.asarray([1.0, 2.0, 0.0]))  # W and b
+    >>> float(at.value), at.gradient.tolist()
+    (121.0, [66.0, 88.0, 22.0])
     """
 
     def __init__(
@@ -61,6 +80,13 @@ class Evaluation:
         The whole second derivative: the Gauss-Newton part and the curvature of the network.
     input_jacobian : Map (N, ...) -> (N, ...)
         Of the prediction by x; `blocks()` gives one matrix an example.
+
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> model = gd.Model(gd.Sequential(gd.Dense(2, 1)), loss=gd.SquaredError(), dtype="float64")
+    >>> at = model.objective(np.asarray([[3.0, 4.0]]), np.asarray([[0.0]]))(np.asarray([1.0, 2.0, 0.0]))
+    >>> at.prediction, at.hessian(np.asarray([0.0, 0.0, 1.0]))
+    (array([[11.]]), array([6., 8., 2.]))
     """
 
     def __init__(self, objective: Objective, theta: Array) -> None:

@@ -36,7 +36,19 @@ class Info(NamedTuple):
 
 
 class Optimizer:
-    """Base class of all optimizers."""
+    """Base class of all optimizers: `init(theta) -> state`, `step(objective, theta, state) -> (theta, state, info)`.
+
+    theta is one vector (P,), `state` a small named tuple, and `info.value` the objective before the step. A method that
+    asks for the gradient alone is a `FirstOrder`; one that needs the same objective at every step a `Solver`.
+
+    >>> import numpy as np
+    >>> from gdnet.optimizers import SGD, FunctionObjective
+    >>> rule, theta = SGD(lr=0.25), np.asarray([1.0, -2.0])
+    >>> J = FunctionObjective(lambda x: float(x @ x), lambda x: 2.0 * x)
+    >>> theta, state, info = rule.step(J, theta, rule.init(theta))
+    >>> theta, info.value
+    (array([ 0.5, -1. ]), 5.0)
+    """
 
     full_batch = False
     """Whether the method needs the same objective at every step (line searches, curvature)."""
@@ -99,7 +111,9 @@ class FirstOrder(Optimizer):
     The penalties act on the step; the loss that is reported does not hold them.
 
     >>> from dataclasses import dataclass
+    >>> from typing import NamedTuple
     >>> import numpy as np
+    >>> from gdnet.backend import Array
     >>> class State(NamedTuple):
     ...     step: Array
     ...     lr: Array

@@ -19,8 +19,12 @@ from gdnet.optimizers.options import check_options, options_of, short_repr
 class Schedule:
     """Base class: subclasses are frozen dataclasses that write `rule(xp, t)`.
 
+    `schedule(t)` is a float for an int t, and an array of t's shape for an array. A number outside its domain, such as
+    a negative lr, is an `OptionError`.
+
     >>> CosineDecay(0.2, T_max=10)(5)
     0.1
+    >>> import numpy as np
     >>> StepDecay(0.2, step_size=2, gamma=0.5)(np.arange(5)).tolist()
     [0.2, 0.2, 0.1, 0.1, 0.05]
     """
@@ -49,7 +53,11 @@ class Schedule:
 
 @dataclass(frozen=True, repr=False)
 class ConstantRate(Schedule):
-    """lr."""
+    """lr at every step.
+
+    >>> ConstantRate(0.1)(7)
+    0.1
+    """
 
     lr: float
 
@@ -59,7 +67,12 @@ class ConstantRate(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class StepDecay(Schedule):
-    """lr γ^⌊t / step_size⌋ (torch `StepLR`)."""
+    """lr γ^⌊t / step_size⌋ with γ = gamma (torch `StepLR`).
+
+    >>> decay = StepDecay(0.8, step_size=2, gamma=0.5)
+    >>> [decay(t) for t in range(5)]
+    [0.8, 0.8, 0.4, 0.4, 0.2]
+    """
 
     lr: float
     step_size: int
@@ -71,7 +84,12 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class ExponentialDecay(Schedule):
-    """lr γ^t (torch `ExponentialLR`)."""
+    """lr γ^t with γ = gamma (torch `ExponentialLR`).
+
+    >>> decay = ExponentialDecay(0.8, gamma=0.5)
+    >>> [decay(t) for t in range(4)]
+    [0.8, 0.4, 0.2, 0.1]
+    """
 
     lr: float
     gamma: float
@@ -85,6 +103,12 @@ class CosineDecay(Schedule):
     """η + (lr - η) (1 + cos(π t / T_max)) / 2 with η = eta_min (torch `CosineAnnealingLR`); η from T_max on.
 
     torch's goes up again after T_max; this one does not.
+
+    Source: I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+
+    >>> decay = CosineDecay(0.2, T_max=10)
+    >>> [round(decay(t), 6) for t in (0, 5, 10, 20)]
+    [0.2, 0.1, 0.0, 0.0]
     """
 
     lr: float
@@ -101,6 +125,10 @@ class LinearWarmup(Schedule):
     """Linear from start_factor to 1 times the schedule's first value, then the schedule from its beginning.
 
     With T = total_iters: (s + (1 - s) min(t, T) / T) · schedule(max(t - T, 0)). Over a constant: torch's `LinearLR`.
+
+    >>> warm = LinearWarmup(0.4, total_iters=4, start_factor=0.5)
+    >>> [round(warm(t), 6) for t in (0, 2, 4, 9)]
+    [0.2, 0.3, 0.4, 0.4]
     """
 
     schedule: Schedule | float
@@ -125,6 +153,10 @@ class OneCycle(Schedule):
     With T = total_steps it rises until pct_start · T - 1 and falls until T - 1 (torch `OneCycleLR`); then it stays.
 
     Source: L. N. Smith and N. Topin, "Super-convergence", arXiv:1708.07120.
+
+    >>> cycle = OneCycle(1.0, total_steps=10, pct_start=0.5)
+    >>> [round(cycle(t), 6) for t in (0, 4, 9, 20)]
+    [0.04, 1.0, 4e-06, 4e-06]
     """
 
     max_lr: float

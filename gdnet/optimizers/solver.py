@@ -135,6 +135,22 @@ class Solver(Optimizer):
         Stop when |J - J⁺| <= ftol max(|J|, |J⁺|, 1); off by default.
     xtol : float
         Stop when max|θ⁺ - θ| <= xtol (1 + max|θ|); off by default.
+
+    Raises
+    ------
+    OptionError
+        If one of these (but `goal`) is negative.
+
+    >>> import numpy as np
+    >>> from gdnet.optimizers import FunctionObjective
+    >>> from gdnet.optimizers.solver import Move
+    >>> class FixedStep(Solver):
+    ...     def advance(self, at, memory, trial):
+    ...         return Move(trial(at.theta - 0.25 * at.gradient), memory)
+    >>> J = FunctionObjective(lambda x: float(x @ x), lambda x: 2.0 * x)
+    >>> found = FixedStep(min_grad=0.1).run(J, np.asarray([1.0]))
+    >>> found.x, found.nit, found.stop_reason
+    (array([0.03125]), 5, 'min_grad')
     """
 
     full_batch = True

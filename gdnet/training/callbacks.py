@@ -19,6 +19,10 @@ class StopTraining(Exception):
     """Raised by a callback to end training after the step at hand.
 
     `final` is False for reasons that lie outside the run, such as a time limit: a resumed run then goes on.
+
+    >>> stop = StopTraining("good enough")
+    >>> stop.reason, stop.final
+    ('good enough', True)
     """
 
     def __init__(self, reason: str, final: bool = True) -> None:
@@ -68,7 +72,17 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """A bar on the terminal with the losses, one line for the whole run; redrawn by the clock, not by the step."""
+    """A bar on the terminal with the losses, one line for the whole run; redrawn by the clock, not by the step.
+
+    `fit(..., verbose=1)` adds one; give your own (of a subclass, say) and it takes that.
+
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> x = np.ones((32, 1), "float32")
+    >>> model = gd.Model(gd.Sequential(gd.Dense(1, 1)), loss=gd.SquaredError())
+    >>> model.fit(x, x, epochs=3, callbacks=[ProgressBar()]).epochs
+    3
+    """
 
     def on_train_begin(self, run: "Run") -> None:
         from tqdm import tqdm
@@ -100,7 +114,20 @@ class ProgressBar(Callback):
 class CSVLog(Callback):
     """One line an epoch in a CSV file: epoch, seconds, learning rate and every number of `run.logs`.
 
-    A resumed run keeps the lines of the epochs before it and replaces those after.
+    A resumed run keeps the lines of the epochs before it and replaces those after. A path that cannot be written is an
+    error before the first step.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> x = np.ones((32, 1), "float32")
+    >>> model = gd.Model(gd.Sequential(gd.Dense(1, 1)), loss=gd.SquaredError())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history = model.fit(x, x, epochs=2, callbacks=[CSVLog(f"{folder}/run.csv")], verbose=0)
+    ...     lines = Path(f"{folder}/run.csv").read_text().splitlines()
+    >>> lines[0], len(lines)
+    ('epoch,seconds,lr,loss', 3)
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -134,7 +161,11 @@ class CSVLog(Callback):
 class LearningRateSchedule(Callback):
     """Sets the learning rate to `rate(epoch)` before each epoch, counted from 0.
 
+    A rate that is not positive and finite is an `OptionError`. `Schedule` sets the rate at every step instead.
+
     >>> halve = LearningRateSchedule(lambda epoch: 0.1 * 0.5**epoch)
+    >>> halve.rate(2)
+    0.025
     """
 
     def __init__(self, rate: Callable[[int], float]) -> None:
@@ -166,7 +197,39 @@ def worst(monitor: str) -> float:
 
 
 class ReduceOnPlateau(Callback):
-    """Multiplies the learning rate by `factor` when `monitor` has not improved for more than `patience` epochs."""
+    """Multiplies the learning rate by `factor` when `monitor` has not improved for more than `patience` epochs.
+
+    Parameters
+    ----------
+    factor : float
+        lr⁺ = max(min_lr, factor · lr), between 0 and 1.
+    patience : int
+        How many epochs without improvement are still borne.
+    min_delta : float
+        By how much a value must beat the best one to count.
+    min_lr : float
+        The rate is not made smaller than this.
+    monitor : str
+        A name in the history; accuracies should grow, all else should fall.
+
+    Raises
+    ------
+    OptionError
+        For arguments out of their domain; from `fit`, if the run has no quantity of that name.
+
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> x = np.ones((32, 1), "float32")
+    >>> model = gd.Model(gd.Sequential(gd.Dense(1, 1)), loss=gd.SquaredError())
+    >>> rates = []
+    >>> class Watch(gd.Callback):
+    ...     def on_epoch_end(self, run):
+    ...         rates.append(round(run.lr, 3))
+    >>> slower = ReduceOnPlateau(0.5, patience=1, min_delta=10.0, monitor="loss")  # the first epoch alone improves
+    >>> _ = model.fit(x, x, optimizer=gd.SGD(lr=0.4), epochs=5, callbacks=[slower, Watch()], verbose=0)
+    >>> rates
+    [0.4, 0.4, 0.2, 0.2, 0.1]
+    """
 
     def __init__(
         self, factor: float = 0.1, patience: int = 10, min_delta: float = 0.0, min_lr: float = 0.0,

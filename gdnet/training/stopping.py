@@ -24,6 +24,20 @@ class EarlyStopping(Callback):
         By how much a value must beat the best one to count.
     monitor : str
         A name in the history; accuracies should grow, all else should fall.
+
+    Raises
+    ------
+    OptionError
+        For such arguments out of their domain; from `fit`, if the run has no quantity of that name.
+
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> x = np.ones((32, 1), "float32")
+    >>> model = gd.Model(gd.Sequential(gd.Dense(1, 1)), loss=gd.SquaredError())
+    >>> stop = EarlyStopping(patience=2, min_delta=10.0)  # nothing but the first epoch improves by so much
+    >>> history = model.fit(x, x, epochs=9, validation_data=(x, x), callbacks=[stop], verbose=0)
+    >>> history.epochs, stop.best_epoch
+    (3, 1)
     """
 
     def __init__(self, patience: int = 5, min_delta: float = 0.0, monitor: str = "val_loss") -> None:
@@ -70,6 +84,15 @@ class StopOnNaN(Callback):
 
     The run then ends with the parameters of the end of the last epoch in which all was finite (the initial ones if
     there was none): parameters with NaN in them are of no use to anybody.
+
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> x = np.ones((32, 1), "float32")
+    >>> model = gd.Model(gd.Sequential(gd.Dense(1, 1)), loss=gd.SquaredError())
+    >>> with np.errstate(all="ignore"):
+    ...     history = model.fit(x, x, optimizer=gd.SGD(lr=1e30), epochs=9, callbacks=[StopOnNaN()], verbose=0)
+    >>> history.epochs < 9, bool(np.isfinite(model.theta).all())
+    (True, True)
     """
 
     def __init__(self) -> None:
@@ -96,7 +119,20 @@ class StopOnNaN(Callback):
 
 
 class TimeLimit(Callback):
-    """Stops when this call of `fit` has lasted `seconds`, also in the middle of an epoch; a resumed run goes on."""
+    """Stops when this call of `fit` has lasted `seconds`, also in the middle of an epoch; a resumed run goes on.
+
+    Raises
+    ------
+    OptionError
+        If seconds is not positive.
+
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> x = np.ones((32, 1), "float32")
+    >>> model = gd.Model(gd.Sequential(gd.Dense(1, 1)), loss=gd.SquaredError())
+    >>> model.fit(x, x, epochs=9, callbacks=[TimeLimit(seconds=1e-9)], verbose=0).stop_reason
+    'time limit of 1e-09 s'
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = check_real("TimeLimit: seconds", seconds, "positive", lambda v: v > 0)
