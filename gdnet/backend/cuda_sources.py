@@ -144,9 +144,10 @@ UPDATES = {
         "T theta1, T m1, T v1",
         _UNBIAS
         + """
-        T a = beta1 * m + (T(1) - beta1) * g;
-        T b = beta2 * v + (T(1) - beta2) * (g * g);
-        theta1 = theta - (lr / c1) * (a / (sqrt(b) / sqrt(c2) + eps));
+        T s = sqrt((T(1) - beta2) / c2);
+        T a = beta1 * m + g;
+        T b = beta2 * v + g * g;
+        theta1 = theta - (lr * (T(1) - beta1) / (c1 * s)) * (a / (sqrt(b) + eps / s));
         m1 = a; v1 = b""",
     ),
     "nadam_update": Kernel(

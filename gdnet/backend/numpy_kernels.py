@@ -15,7 +15,7 @@ BLOCK = 16384
 """Elements of one block of an update: five arrays of them stay in a core's cache from the first pass to the last."""
 
 
-PARALLEL = 1 << 16
+PARALLEL = 1 << 20
 """Elements from which on an update is shared by the cores; below, handing work over costs more than it saves."""
 
 
@@ -50,8 +50,9 @@ def adam_update(
     """The passes of Adam over one block after the other, without an array for any of their results."""
     theta1, m1, v1 = (np.empty_like(theta), np.empty_like(m), np.empty_like(v)) if out is None else out
     t = theta.dtype.type(step)
-    rate, root = lr / _unbias(beta1, t), np.sqrt(_unbias(beta2, t))
-    numbers = [np.asarray(rate), np.asarray(root), *_constants(beta1, beta2, eps, theta.dtype)]
+    s = np.sqrt((1.0 - beta2) / _unbias(beta2, t))
+    rate = lr * (1.0 - beta1) / (_unbias(beta1, t) * s)
+    numbers = [np.asarray(rate), np.asarray(eps / s), *_constants(beta1, beta2, theta.dtype)]
     arrays = gradient, m, v, theta, m1, v1, theta1
 
     def update(start: int, stop: int) -> None:
@@ -68,25 +69,22 @@ def adam_update(
 
 
 @functools.lru_cache(maxsize=64)
-def _constants(beta1: float, beta2: float, eps: float, dtype: np.dtype) -> list[np.ndarray]:
+def _constants(beta1: float, beta2: float, dtype: np.dtype) -> list[np.ndarray]:
     """As arrays without axes, which NumPy need not convert in every pass."""
-    return [np.asarray(c, dtype) for c in (beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps)]
+    return [np.asarray(beta1, dtype), np.asarray(beta2, dtype)]
 
 
 def _adam_block(arrays: Sequence[Array], x: Array, numbers: Sequence[Array]) -> None:
     """Operation by operation what the agnostic body does; x is room for one result."""
     g, m, v, theta, m1, v1, theta1 = arrays
-    rate, root, keep1, take1, keep2, take2, eps = numbers
+    rate, small, keep1, keep2 = numbers
     np.multiply(m, keep1, m1)
-    np.multiply(g, take1, x)
-    np.add(m1, x, m1)
+    np.add(m1, g, m1)
     np.multiply(v, keep2, v1)
     np.multiply(g, g, x)
-    np.multiply(x, take2, x)
     np.add(v1, x, v1)
     np.sqrt(v1, x)
-    np.divide(x, root, x)
-    np.add(x, eps, x)
+    np.add(x, small, x)
     np.divide(m1, x, x)
     np.multiply(x, rate, x)
     np.subtract(theta, x, theta1)

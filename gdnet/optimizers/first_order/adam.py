@@ -14,6 +14,8 @@ from gdnet.optimizers.schedules import Schedule
 
 
 class AdamState(NamedTuple):
+    """`Adam` keeps the sums Σ β₁ᵗ⁻ⁱ gᵢ and Σ β₂ᵗ⁻ⁱ gᵢ²; torch's means are these times 1 - β₁ and 1 - β₂."""
+
     step: Array
     lr: Array
     m: Array
@@ -40,12 +42,19 @@ def adam_update(
     xp: Any, gradient: Array, m: Array, v: Array, theta: Array, lr: Array, step: Array,
     beta1: float, beta2: float, eps: float,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """(θ⁺, m⁺, v⁺): θ⁺ = θ - lr m̂ / (√v̂ + ε) with m̂ = m⁺ / (1 - β₁ᵗ), v̂ = v⁺ / (1 - β₂ᵗ)."""
+    """(θ⁺, m⁺, v⁺) with the sums m⁺ = β₁ m + g and v⁺ = β₂ v + g².
+
+    With m̂ = a m⁺ for a = (1 - β₁) / (1 - β₁ᵗ) and √v̂ = s √v⁺ for s² = (1 - β₂) / (1 - β₂ᵗ) the step
+    lr m̂ / (√v̂ + ε) is (lr a / s) m⁺ / (√v⁺ + ε / s): numbers are scaled, vectors are not.
+    """
     t = xp.astype(step, theta.dtype)
-    m, v = moments(gradient, m, v, beta1, beta2)
-    size = xp.sqrt(v) / xp.sqrt(unbias(xp, beta2, t))
-    size += eps
-    return theta - (lr / unbias(xp, beta1, t)) * (m / size), m, v
+    s = xp.sqrt((1.0 - beta2) / unbias(xp, beta2, t))
+    m, v = beta1 * m, beta2 * v
+    m += gradient
+    v += gradient * gradient
+    size = xp.sqrt(v)
+    size += eps / s
+    return theta - (lr * (1.0 - beta1) / (unbias(xp, beta1, t) * s)) * (m / size), m, v
 
 
 @dataclass(frozen=True, repr=False)
