@@ -11,10 +11,9 @@ import numpy as np
 from gdnet.backend.base import Array, Backend
 from gdnet.backend.numpy_trace import opaque
 
-BLOCK = 16384
-"""Elements of one block of an update: five arrays of them stay in a core's cache from the first pass to the last."""
-
-
+BLOCK = 1 << 16
+"""Elements of one block of an update: few enough that its arrays stay in the cache from the first pass to the last,
+so many that the interpreter's share, ten calls a block, is small."""
 PARALLEL = 1 << 20
 """Elements from which on an update is shared by the cores; below, handing work over costs more than it saves."""
 
