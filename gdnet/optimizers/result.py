@@ -13,7 +13,7 @@ MESSAGES = {
     "not_finite": (3, "The function or its gradient is not finite here; at the start, choose another starting point."),
     "unbounded": (5, "The function falls without bound."),
     "hessian_not_finite": (8, "The Hessian is not finite."),
-    "saddle": (8, "The gradient vanishes at a saddle point that no step could leave."),
+    "saddle": (13, "The gradient vanishes at a saddle point that no step could leave."),
     "callback": (99, "The callback asked to stop."),
 }
 """Stop reason: (SciPy-style status, message). Solvers may add reasons of their own."""

@@ -116,7 +116,8 @@ def train(run: Run, step: Step, validate: Callable[[Array], dict[str, float]] | 
     n_batches = feed.n_batches
     due = started + TICK
     run.call("on_train_begin")
-    with _interruptible(interrupted):
+    # A loss that overflows is told once, at the end of its epoch, and not by NumPy at every operation.
+    with _interruptible(interrupted), np.errstate(all="ignore"):
         try:
             while run.epoch < run.epochs and run.stop is None:
                 if run.iteration == 0:

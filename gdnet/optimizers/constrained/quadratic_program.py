@@ -22,12 +22,12 @@ STEP, REGULARISE = 0.995, 1e-11
 ROUNDS, UNITS = 5, 1e8
 MESSAGES = {
     "converged": (0, "all residuals are within tol."),
-    "infeasible": (2, "infeasible: no point satisfies the constraints."),
-    "unbounded": (3, "unbounded: the objective falls without bound over the feasible points."),
-    "max_iter": (5, "the largest number of iterations is done."),
-    "precision": (8, "no further progress in this precision, and the residuals are not within tol."),
+    "infeasible": (11, "infeasible: no point satisfies the constraints."),
+    "unbounded": (5, "unbounded: the objective falls without bound over the feasible points."),
+    "max_iter": (1, "the largest number of iterations is done."),
+    "precision": (2, "no further progress in this precision, and the residuals are not within tol."),
 }
-"""Stop reason: (status, message)."""
+"""Stop reason: (status, message); a status means the same as in `gdnet.optimizers.result`."""
 
 
 @dataclass(frozen=True)
