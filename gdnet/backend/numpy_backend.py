@@ -13,11 +13,20 @@ from gdnet.backend.numpy_kernels import KERNELS
 from gdnet.backend.numpy_trace import opaque
 from gdnet.backend.special import erf
 
-xp: Any = np
-if not hasattr(np, "astype"):  # from 2.1 on NumPy's main namespace has all that is used here
-    import array_api_compat.numpy
 
-    xp = array_api_compat.numpy
+def _namespace() -> Any:
+    """NumPy's own namespace where it has all that is used here, else array-api-compat's, which is slow to import."""
+    own: Any = np
+    try:
+        own.astype(own.float32(0), own.float32)  # NumPy 2.0 refuses scalars
+    except (TypeError, AttributeError):
+        import array_api_compat.numpy
+
+        return array_api_compat.numpy
+    return own
+
+
+xp = _namespace()
 
 
 class NumpyBackend(Backend):

@@ -156,7 +156,7 @@ def test_initializers(init, mean, variance):
     w = init(host_generator(1, "init"), (300, 200))
     assert w.shape == (300, 200)
     assert w.dtype == np.float64
-    assert w.mean() == pytest.approx(mean, abs=4.0 * math.sqrt(variance / w.size))
+    assert w.mean() == pytest.approx(mean, abs=4.0 * math.sqrt(variance / w.size) + 1e-14)  # a mean rounds
     assert w.var() == pytest.approx(variance, rel=0.03)
     np.testing.assert_array_equal(w, init(host_generator(1, "init"), (300, 200)))
     if variance:
