@@ -68,6 +68,10 @@ def get_backend(device: str = "cpu", backend: Any = None) -> Backend:
     if isinstance(backend, Backend):
         return backend
     if backend is not None and not isinstance(backend, str):
+        if not hasattr(backend, "asarray"):
+            raise DeviceError(
+                "unknown-backend", f"backend must be a library's name or an array API namespace, got {backend!r}"
+            )
         if getattr(backend, "__name__", "").rpartition(".")[2] == "numpy":
             return _NUMPY
         return _standard(backend, None if device == "cpu" else device)

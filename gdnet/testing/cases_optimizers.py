@@ -63,6 +63,7 @@ FIRST_ORDER = (
         "AdamW", {"lr": 0.05, "betas": (0.8, 0.99), "weight_decay": 0.3},
     ),
     OptimizerCase("nadam", NAdam(), "NAdam"),
+    OptimizerCase("nadam_eps", NAdam(lr=0.02, eps=0.1), "NAdam", {"lr": 0.02, "eps": 0.1}),
     OptimizerCase(
         "nadam_decay", NAdam(lr=0.02, betas=(0.8, 0.99), momentum_decay=0.02, weight_decay=0.1),
         "NAdam", {"lr": 0.02, "betas": (0.8, 0.99), "momentum_decay": 0.02, "weight_decay": 0.1},

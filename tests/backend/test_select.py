@@ -35,6 +35,8 @@ def test_round_trip_keeps_values_and_dtype(bk):
         ("cuda:x", None, "unknown-device", "cuda:N"),
         (0, None, "unknown-device", "got 0"),
         ("cpu", "tensorflow", "unknown-backend", "tensorflow"),
+        ("cpu", 3, "unknown-backend", "got 3"),
+        ("cpu", pytest, "unknown-backend", "array API namespace"),
         ("cpu", "cupy", "wrong-device", "CUDA"),
         ("cuda", "numpy", "wrong-device", "cpu"),
     ],
