@@ -106,16 +106,7 @@ def against_numerical(
             difference = float(np.max(np.abs(runs[0][1][:entries] - loop)))
         eps = float(np.finfo(problem.dtype).eps)
         yield {
-            "network": sizes_text(problem.sizes),
-            "parameters": size,
-            "batch": problem.batch,
-            "dtype": problem.dtype,
-            "device": kind_of(device),
-            "candidate": f"gdnet {backend.name}",
-            "forward_seconds": forward,
-            "seconds": gradient,
-            "over_forward": gradient / forward,
-            "theory_seconds": 3 * forward,
+            **_row(problem, backend, device, forward, gradient),
             "textbook_seconds": textbook,
             "textbook_extrapolated_from": entries if entries < size else None,
             "textbook_theory_seconds": 2 * size * forward,
@@ -131,16 +122,7 @@ def over_forward(cases: Sequence[Problem], backend: Backend, device: str, effort
         forward, gradient = passes(Gradients(problem, backend), effort)
         yield {
             "case": problem.name,
-            "network": sizes_text(problem.sizes),
-            "parameters": problem.parameters,
-            "batch": problem.batch,
-            "dtype": problem.dtype,
-            "device": kind_of(device),
-            "candidate": f"gdnet {backend.name}",
-            "forward_seconds": forward,
-            "seconds": gradient,
-            "over_forward": gradient / forward,
-            "theory_seconds": 3 * forward,
+            **_row(problem, backend, device, forward, gradient),
         }
 
 
@@ -154,3 +136,19 @@ def problems(largest: float, batches: Sequence[int]) -> list[Problem]:
             hidden = max(1, round((10**exponent - 10) / 75))
             found.append(Problem((64, hidden, 10), "sigmoid", batch, dtype="float64"))
     return found
+
+
+def _row(problem: Problem, backend: Backend, device: str, forward: float, gradient: float) -> dict[str, Any]:
+    """What every row tells of the two passes."""
+    return {
+        "network": sizes_text(problem.sizes),
+        "parameters": problem.parameters,
+        "batch": problem.batch,
+        "dtype": problem.dtype,
+        "device": kind_of(device),
+        "candidate": f"gdnet {backend.name}",
+        "forward_seconds": forward,
+        "seconds": gradient,
+        "over_forward": gradient / forward,
+        "theory_seconds": 3 * forward,
+    }

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -61,9 +61,6 @@ class Problem:
     def activations(self) -> int:
         """Numbers that a forward pass makes: the output of every layer, activations included."""
         return self.batch * (2 * sum(self.sizes[1:-1]) + self.sizes[-1])
-
-    def with_batch(self, batch: int) -> "Problem":
-        return replace(self, batch=batch)
 
     # -- the same for every candidate ---------------------------------------------------------------------------------
 
