@@ -70,6 +70,10 @@ class Backend:
         host = self.xp.__array_namespace_info__().default_device()
         return np.array(to_device(array, host))
 
+    def whole(self, array: Array) -> Array:
+        """The library's own array for what a compiled step has returned in the place of a donated argument."""
+        return array
+
     def read(self, scalar: Array) -> float:
         """The one way in which gdnet reads a device value on the host. Never inside a training step."""
         return float(scalar)

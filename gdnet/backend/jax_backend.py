@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gdnet.backend.base import Array, Backend
+from gdnet.backend.jax_cut import whole
+from gdnet.backend.jax_segments import CutStep
 from gdnet.backend.memory import bytes_in
 
 
 class JaxBackend(Backend):
-    """JAX arrays on one device. `compile` is `jax.jit` with donated buffers."""
+    """JAX arrays on one device. `compile` is `jax.jit`, with long vectors cut where buffers are donated."""
 
     name = "jax"
     mutable = False
@@ -28,6 +30,9 @@ class JaxBackend(Backend):
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.array(array)
+
+    def whole(self, array: Array) -> Array:
+        return whole(array)
 
     def joined(self, parts: Sequence[Array]) -> Array:
         # Written part by part: into a concatenation XLA fuses what computes the parts, and repeats a sum over the
@@ -55,4 +60,7 @@ class JaxBackend(Backend):
         jax.device_put(0.0, self.device).block_until_ready()
 
     def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
+        # Cut vectors are measured on CPUs alone; on a GPU every part costs launches.
+        if donate and self.device.platform == "cpu":
+            return CutStep(step, donate)
         return jax.jit(step, donate_argnums=tuple(donate))

@@ -146,6 +146,7 @@ def backend_of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
 def _backend_of(array: Any, label: str) -> Backend:
     if isinstance(array, (np.ndarray, np.generic)):
         return _NUMPY
+    array = getattr(array, "parts", (array,))[0]  # a vector in parts lives where they do (`jax_cut.Cut`)
     if not is_array_api_obj(array):
         raise ArrayError(f"{label} must be an array, got {type(array).__name__}: wrap it, as in numpy.asarray(...)")
     if is_torch_array(array):

@@ -77,7 +77,7 @@ class Run:
     @property
     def solution(self) -> Array:
         """The parameters that the run would end with now: the last ones, or the optimizer's average of them."""
-        return self.optimizer.solution(self.state, self.theta)
+        return self.backend.whole(self.optimizer.solution(self.state, self.theta))
 
     def finish(self, reason: str, final: bool = True) -> None:
         """Stop after this step. `final` is False where a resumed run should go on."""

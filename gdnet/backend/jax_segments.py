@@ -1,0 +1,237 @@
+"""A training step on JAX whose long vectors stay cut into parts from one call to the next.
+
+Written over one flat vector, a compiled step copies: the windows of theta are copied out to feed the products, and the
+gradient is put together from its parts. XLA does not take such cuts apart by itself. Here the step is traced once over
+flat vectors, as it is written, and the trace is carried out on cut ones: what acts on every element acts part by part,
+a window of theta is a part, and joining the gradient joins nothing. All else gets the whole vector: right, only slower.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from gdnet.backend.jax_cut import Cut, is_cut, whole
+from gdnet.errors import OptionError
+
+WORTHWHILE = 1000
+"""Elements a part, on the average, from which on cutting pays: every part costs a kernel or more and an argument."""
+CALLS = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call"}
+_NAMES = (
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy copy_p cos "
+    "cosh device_put digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log "
+    "log1p logistic lt max min mul ne neg nextafter not or pow reduce_precision rem round rsqrt select_n sign sin sinh "
+    "sqrt square sub tan tanh xor"
+)
+ELEMENTWISE = frozenset(_NAMES.split())
+REDUCTIONS: dict[str, Callable] = {
+    "reduce_sum": lax.add, "reduce_max": lax.max, "reduce_min": lax.min, "reduce_prod": lax.mul,
+    "reduce_and": lax.bitwise_and, "reduce_or": lax.bitwise_or,
+}  # fmt: skip
+INNER_PRODUCT = (((0,), (0,)), ((), ()))
+
+
+# -- cutting ---------------------------------------------------------------------------------------------------------
+
+
+def window(parts: Sequence[Any], start: int, limit: int) -> Any:
+    """The elements from `start` up to `limit` of these parts laid one after the other."""
+    found, offset = [], 0
+    for part in parts:
+        lo, hi = max(start - offset, 0), min(limit - offset, part.shape[0])
+        if lo < hi:
+            found.append(part if hi - lo == part.shape[0] else lax.slice(part, (lo,), (hi,)))
+        offset += part.shape[0]
+    return found[0] if len(found) == 1 else jnp.concatenate(found)
+
+
+def recut(vector: Any, bounds: tuple[int, ...]) -> Cut:
+    """`vector`, whole or cut elsewhere, cut at these bounds."""
+    parts = vector.parts if isinstance(vector, Cut) else (vector,)
+    return Cut([window(parts, a, b) for a, b in itertools.pairwise(bounds)])
+
+
+cut_at = jax.jit(recut, static_argnums=1)
+
+
+def choose_bounds(closed: ClosedJaxpr, size: int) -> tuple[int, ...]:
+    """Where to cut vectors of this size, by the windows that a step takes of them; () where it does not pay."""
+    bounds = sorted({0, size}.union(*_windows(closed.jaxpr, size)))
+    return tuple(bounds) if size >= WORTHWHILE * (len(bounds) - 1) else ()
+
+
+def _windows(jaxpr: Jaxpr, size: int) -> Iterator[tuple[int, int]]:
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "slice" and eqn.invars[0].aval.shape == (size,):
+            yield eqn.params["start_indices"][0], eqn.params["limit_indices"][0]
+        if eqn.primitive.name in CALLS:
+            yield from _windows(_called(eqn).jaxpr, size)
+
+
+def _called(eqn: Any) -> ClosedJaxpr:
+    return eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"]
+
+
+# -- carrying out a trace on cut vectors -----------------------------------------------------------------------------
+
+
+class Interpreter:
+    """Carries out a trace with every vector of `bounds[-1]` elements cut at `bounds`, as far as the rules go."""
+
+    def __init__(self, bounds: tuple[int, ...]) -> None:
+        self.bounds, self.shape = bounds, (bounds[-1],)
+        self.spans = list(itertools.pairwise(bounds))
+
+    def run(self, closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
+        jaxpr = closed.jaxpr
+        known = dict(zip(jaxpr.constvars, map(self.constant, closed.consts), strict=True))
+        known.update(zip(jaxpr.invars, args, strict=True))
+
+        def read(variable: Any) -> Any:
+            return self.constant(variable.val) if isinstance(variable, Literal) else known[variable]
+
+        for eqn in jaxpr.eqns:
+            known.update(zip(eqn.outvars, self.equation(eqn, [read(v) for v in eqn.invars]), strict=True))
+        return [read(v) for v in jaxpr.outvars]
+
+    def cut(self, value: Any) -> Cut:
+        return recut(value, self.bounds)
+
+    def constant(self, value: Any) -> Any:
+        """A mask over the parameters says the same of a whole window: then it is a number there."""
+        if np.shape(value) != self.shape or isinstance(value, jax.core.Tracer):
+            return value
+        parts = [np.asarray(value)[a:b] for a, b in self.spans]
+        return Cut([jnp.full(p.shape, p[0]) if (p == p[0]).all() else jnp.asarray(p) for p in parts])
+
+    def equation(self, eqn: Any, args: list[Any]) -> list[Any]:
+        name = eqn.primitive.name
+        if any(map(is_cut, args)) or any(getattr(v.aval, "shape", None) == self.shape for v in eqn.outvars):
+            if name in CALLS:
+                return self.run(_called(eqn), args)
+            found = self.by_parts(eqn, name, args)
+            if found is not None:
+                return [found]
+        return bind(eqn, [whole(a) for a in args])
+
+    def by_parts(self, eqn: Any, name: str, args: list[Any]) -> Any:
+        """The result where one of the rules for cut vectors applies, else None."""
+        params, shapes = eqn.params, [np.shape(a) for a in args]
+        if name in ELEMENTWISE and any(map(is_cut, args)) and all(s in ((), self.shape) for s in shapes):
+            n = len(self.spans)
+            rows = [[a] * n if s == () else self.cut(a).parts for a, s in zip(args, shapes, strict=True)]
+            return Cut([bind(eqn, row)[0] for row in zip(*rows, strict=True)])
+        if name == "broadcast_in_dim" and shapes[0] == ():
+            return Cut([lax.broadcast(args[0], (b - a,)) for a, b in self.spans])
+        if name == "slice" and is_cut(args[0]) and params["strides"] is None:
+            return window(args[0].parts, params["start_indices"][0], params["limit_indices"][0])
+        if name == "dynamic_update_slice" and shapes[0] == self.shape and isinstance(eqn.invars[2], Literal):
+            return self.updated(self.cut(args[0]), whole(args[1]), int(args[2]))
+        if name == "concatenate" and len(eqn.outvars[0].aval.shape) == 1:
+            return self.cut(Cut([whole(a) for a in args]))
+        if name in REDUCTIONS and is_cut(args[0]):
+            return functools.reduce(REDUCTIONS[name], [bind(eqn, [part])[0] for part in self.cut(args[0]).parts])
+        if name == "dot_general" and params["dimension_numbers"] == INNER_PRODUCT:
+            pairs = zip(self.cut(args[0]).parts, self.cut(args[1]).parts, strict=True)
+            return functools.reduce(lax.add, [bind(eqn, pair)[0] for pair in pairs])
+        return None
+
+    def updated(self, vector: Cut, update: Any, start: int) -> Cut:
+        """`vector` with `update` from `start` on."""
+        size, parts = update.shape[0], list(vector.parts)
+        start = min(max(start, 0), self.shape[0] - size)  # as lax does it
+        for i, (a, b) in enumerate(self.spans):
+            lo, hi = max(a, start), min(b, start + size)
+            if lo < hi:
+                piece = window([update], lo - start, hi - start)
+                parts[i] = piece if hi - lo == b - a else lax.dynamic_update_slice(parts[i], piece, (lo - a,))
+        return Cut(parts)
+
+
+def bind(eqn: Any, args: Sequence[Any]) -> list[Any]:
+    """The results of one traced operation on other arguments."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    functions, params = params if isinstance(params, tuple) else ((), params)  # a pair before JAX 0.9
+    found = eqn.primitive.bind(*functions, *args, **params)
+    return list(found) if eqn.primitive.multiple_results else [found]
+
+
+# -- the step --------------------------------------------------------------------------------------------------------
+
+
+class CutStep:
+    """`jax.jit(step)` with donated arguments, of which vectors as long as the first one stay cut between calls.
+
+    `donate` numbers the leading arguments; the results in their places, such as theta and the optimizer's state, hold
+    `Cut`s, which look like jax arrays. Where cutting does not pay, it is `jax.jit` itself.
+    """
+
+    def __init__(self, step: Callable, donate: Sequence[int]) -> None:
+        if tuple(donate) != tuple(range(len(donate))):
+            raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
+        self.step, self.donated = step, len(donate)
+        self.plain = jax.jit(step, donate_argnums=tuple(donate))
+        self.by_parts = jax.jit(self._by_parts, donate_argnums=tuple(donate))
+        self.bounds: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self.settled: set[Any] = set()
+        self.traced: tuple = (None, None, None)
+        functools.update_wrapper(self, step)
+
+    def __call__(self, *args: Any) -> Any:
+        k = self.donated
+        if jax.tree.structure(args[:k]) in self.settled:  # they come from here
+            return self.by_parts(*args)
+        run, ready = self._prepare(args)
+        results = run(*ready)
+        if run is self.by_parts:
+            self.settled.add(jax.tree.structure(ready[:k]))
+            for old, new in zip(leaves_of(args[:k]), leaves_of(ready[:k]), strict=True):
+                if is_cut(new) and isinstance(old, jax.Array):
+                    old.delete()  # what is donated is gone
+        return results
+
+    def lower(self, *args: Any) -> Any:
+        """As of `jax.jit`."""
+        run, ready = self._prepare(args)
+        return run.lower(*ready)
+
+    def _prepare(self, args: tuple) -> tuple[Any, tuple]:
+        """The function that serves these arguments, and the arguments as it wants them."""
+        shape: tuple[int, ...] = getattr(args[0], "shape", ())
+        traced = any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(args))  # then the program is another's
+        if len(shape) == 1 and not traced:
+            if shape not in self.bounds:
+                self.bounds[shape] = choose_bounds(self._trace(args)[0], shape[0])
+            if bounds := self.bounds[shape]:
+                ready = map_leaves(lambda a: cut_at(a, bounds) if np.shape(a) == shape else a, args[: self.donated])
+                return self.by_parts, (*ready, *args[self.donated :])
+        return self.plain, map_leaves(whole, args)
+
+    def _trace(self, args: tuple) -> tuple[ClosedJaxpr, Any]:
+        """The step over flat vectors, and the form of its results; the latest one is kept."""
+        flat = map_leaves(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype) if is_cut(a) else a, args)
+        leaves, form = jax.tree.flatten(flat)
+        key = form, [(np.shape(a), getattr(a, "dtype", type(a)), getattr(a, "weak_type", False)) for a in leaves]
+        if self.traced[0] != key:
+            closed, results = jax.make_jaxpr(self.step, return_shape=True)(*flat)
+            self.traced = key, closed, jax.tree.structure(results)
+        return self.traced[1:]
+
+    def _by_parts(self, *args: Any) -> Any:
+        closed, form = self._trace(args)
+        trace = Interpreter(tuple(itertools.accumulate([p.shape[0] for p in args[0].parts], initial=0)))
+        found = jax.tree.unflatten(form, trace.run(closed, leaves_of(args)))
+        if not isinstance(found, tuple):
+            return map_leaves(whole, found)
+        kept = map_leaves(lambda a: trace.cut(a) if np.shape(a) == trace.shape else a, found[: self.donated])
+        return (*kept, *map_leaves(whole, found[self.donated :]))
+
+
+map_leaves = functools.partial(jax.tree.map, is_leaf=is_cut)
+leaves_of = functools.partial(jax.tree.leaves, is_leaf=is_cut)
