@@ -9,6 +9,7 @@ import cupy as cp
 from gdnet.backend.base import Array, Backend
 from gdnet.backend.cuda_sources import (
     ACTIVATIONS,
+    BIASED,
     DROPOUT_PREAMBLE,
     LOSSES,
     SIGN,
@@ -19,7 +20,7 @@ from gdnet.backend.cuda_sources import (
 )
 
 WARPS_PER_BLOCK = 4
-ELEMENTWISE: dict[str, Kernel] = {**ACTIVATIONS, **LOSSES, **UPDATES, "uniform": UNIFORM, "sign": SIGN}
+ELEMENTWISE: dict[str, Kernel] = {**ACTIVATIONS, **BIASED, **LOSSES, **UPDATES, "uniform": UNIFORM, "sign": SIGN}
 
 
 @functools.cache
@@ -30,7 +31,7 @@ def elementwise(name: str) -> Any:
 
 
 def _with_options(name: str) -> Callable:
-    """An activation's value and derivative of x, or a loss's share l and share l' of y, t and share."""
+    """An activation's value and derivative of x (or z and b), or a loss's share l and share l' of y, t and share."""
 
     def both(backend: Backend, *arrays: Any, **config: float) -> tuple[Array, Array]:
         return elementwise(name)(*arrays, *config.values())
@@ -90,7 +91,7 @@ def uniform_numbers(backend: Backend, n: int, words: tuple[int, int], step: Arra
 
 
 KERNELS: dict[str, Callable] = {
-    **{name: _with_options(name) for name in (*ACTIVATIONS, *LOSSES)},
+    **{name: _with_options(name) for name in (*ACTIVATIONS, *BIASED, *LOSSES)},
     **{name: _update(name) for name in UPDATES},
     "nadam_update": nadam_update,
     "softmax_cross_entropy": softmax_cross_entropy,

@@ -60,6 +60,12 @@ ACTIVATIONS = {
     ),
 }  # fmt: skip
 
+BIASED = {
+    f"bias_{name}": Kernel(k.inputs.replace("T x", "T z, T b"), k.outputs, f"const T x = z + b; {k.body}")
+    for name, k in ACTIVATIONS.items()
+}
+"""The same of x = z + b, for the bias b of the layer before: one row of `b` goes with every row of `z`."""
+
 # -- losses: share times the loss l and its slope g by the prediction y, together -------------------------------------
 
 LOSSES = {

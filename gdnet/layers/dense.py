@@ -42,7 +42,7 @@ class Dense(Layer):
             raise OptionError(f"Dense: sizes must be positive integers, got {features}")
         self.n_in = int(features[0]) if len(features) == 2 else None
         self.n_out = int(features[-1])
-        self.bias = bool(bias)
+        self.bias = self.lends_bias = bool(bias)
         self.initial = as_initializer(init, "Dense")
         self.in_shape = None if self.n_in is None else (self.n_in,)
 
@@ -74,6 +74,11 @@ class Dense(Layer):
             y += params["b"]
         return y, DenseJacobian(context, x, W, self.bias)
 
+    def product(self, params: Params, x: Array, context: Context) -> tuple[Array, Array, Jacobian]:
+        """(x W, b, J): the bias is left to the caller, and y has the same J."""
+        W = params["W"]
+        return context.backend.matmul(x, W), params["b"], DenseJacobian(context, x, W, self.bias)
+
     def config(self) -> dict[str, Any]:
         features = [self.n_out] if self.n_in is None else [self.n_in, self.n_out]
         init = None  # a function of the user's own is not written to files
@@ -98,9 +103,10 @@ class DenseJacobian(Jacobian):
         self.x, self.W, self.bias = x, W, bias
 
     def jvp(self, dparams: Params, dx: Array | None) -> Array:
-        dy: Any = self.x @ dparams["W"] if dparams else None
+        matmul = self.backend.matmul
+        dy: Any = matmul(self.x, dparams["W"]) if dparams else None
         if dx is not None:
-            dy = dx @ self.W if dy is None else accumulate(dy, dx @ self.W)
+            dy = matmul(dx, self.W) if dy is None else accumulate(dy, matmul(dx, self.W))
         if dparams and self.bias:
             b = self.xp.expand_dims(dparams["b"], axis=-2)
             if b.ndim > dy.ndim:
@@ -109,13 +115,13 @@ class DenseJacobian(Jacobian):
         return dy
 
     def vjp(self, dy: Array) -> Pull:
-        dparams = {"W": self.x.T @ dy}
+        dparams = {"W": self.backend.matmul(self.x.T, dy)}
         if self.bias:
             dparams["b"] = self.xp.sum(dy, axis=-2)
         return dparams, self.vjp_x(dy) if self.needs_dx else None
 
     def vjp_x(self, dy: Array) -> Array:
-        return dy @ self.W.T
+        return self.backend.matmul(dy, self.W.T)
 
     def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
         self.backend.matmul(self.x.T, dy, out=windows["W"])
@@ -125,25 +131,25 @@ class DenseJacobian(Jacobian):
 
     def curve(self, dparams: Params, dx: Array | None, gy: Array) -> Pull:
         # vjp(gy) = (xᵀ gy, Σ gy, gy Wᵀ): only the first moves with x and only the last with W.
-        xp = self.xp
+        xp, matmul = self.xp, self.backend.matmul
         if dx is not None:
-            W = xp.matrix_transpose(dx) @ gy
+            W = matmul(xp.matrix_transpose(dx), gy)
         else:  # zero, with the batch axes that tangents and gy have together
             lead = np.broadcast_shapes(tuple(dparams["W"].shape[:-2]), tuple(gy.shape[:-2]))
             W = xp.zeros((*lead, *self.W.shape), dtype=gy.dtype, device=self.backend.device)
         cparams = {"W": W} | ({"b": xp.zeros_like(W[..., 0, :])} if self.bias else {})
-        return cparams, gy @ xp.matrix_transpose(dparams["W"]) if dparams and self.needs_dx else None
+        return cparams, matmul(gy, xp.matrix_transpose(dparams["W"])) if dparams and self.needs_dx else None
 
     def dvjp(self, dparams: Params, dx: Array | None, gy: Array, dgy: Array | None) -> Pull:
         # d(xᵀ gy) = xᵀ dgy + dxᵀ gy and d(gy Wᵀ) = dgy Wᵀ + gy dWᵀ
         if dgy is None:
             return self.curve(dparams, dx, gy)
-        xp = self.xp
+        xp, matmul = self.xp, self.backend.matmul
         moved, dgx = self.vjp(dgy)
         if dx is not None:
-            moved["W"] = accumulate(moved["W"], xp.matrix_transpose(dx) @ gy)
+            moved["W"] = accumulate(moved["W"], matmul(xp.matrix_transpose(dx), gy))
         if dparams and self.needs_dx:
-            dgx = accumulate(dgx, gy @ xp.matrix_transpose(dparams["W"]))
+            dgx = accumulate(dgx, matmul(gy, xp.matrix_transpose(dparams["W"])))
         return moved, dgx
 
     def rows(self, dy: Array) -> dict[str, Array]:
@@ -153,12 +159,12 @@ class DenseJacobian(Jacobian):
     def squares(self, dy: Array) -> dict[str, Array]:
         # Σ (xₙᵢ dyₙₒ)² = Σ xₙᵢ² dyₙₒ²: a product of squares.
         each = self.xp.sum(dy * dy, axis=0)
-        squares = {"W": (self.x * self.x).T @ each}
+        squares = {"W": self.backend.matmul((self.x * self.x).T, each)}
         return squares | {"b": self.xp.sum(each, axis=0)} if self.bias else squares
 
     def gram(self, dy: Array) -> Array:
         # Rows of example n are xₙ ⊗ dyₙ, so their products are (x xᵀ + 1) ∘ (dy dyᵀ): no row is ever formed.
-        xp, (v, n, o) = self.xp, dy.shape
-        inputs = self.x @ self.x.T + (1.0 if self.bias else 0.0)
+        xp, matmul, (v, n, o) = self.xp, self.backend.matmul, dy.shape
+        inputs = matmul(self.x, self.x.T) + (1.0 if self.bias else 0.0)
         flat = xp.reshape(dy, (v * n, o))
-        return xp.reshape(flat @ flat.T, (v, n, v, n)) * inputs[None, :, None, :]
+        return xp.reshape(matmul(flat, flat.T), (v, n, v, n)) * inputs[None, :, None, :]

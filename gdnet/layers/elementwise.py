@@ -37,11 +37,16 @@ class DiagonalJacobian(Jacobian):
 
 
 class ElementwiseJacobian(DiagonalJacobian):
-    """The Jacobian of y = f(x): d = f'(x), computed when first asked for."""
+    """The Jacobian of y = f(x): d = f'(x), computed when first asked for.
 
-    def __init__(self, rule: "Elementwise", backend: Backend, x: Array, y: Array, d: Array | None) -> None:
+    Where one kernel has made y and d of z + b, that sum was never written to memory: then x is z, and `bias` is b.
+    """
+
+    def __init__(
+        self, rule: "Elementwise", backend: Backend, x: Array, y: Array, d: Array | None, bias: Array | None = None
+    ) -> None:
         super().__init__(d)
-        self.rule, self.backend, self.x, self.y = rule, backend, x, y
+        self.rule, self.backend, self.x, self.y, self.bias = rule, backend, x, y, bias
 
     @property
     def d(self) -> Array:
@@ -50,7 +55,8 @@ class ElementwiseJacobian(DiagonalJacobian):
         return self._d
 
     def curve(self, dparams: Params, dx: Array, gy: Array) -> Pull:
-        return {}, gy * dx * self.rule.d2f(self.backend, self.x, self.y)
+        x = self.x if self.bias is None else self.x + self.bias
+        return {}, gy * dx * self.rule.d2f(self.backend, x, self.y)
 
 
 class Elementwise(Layer):
@@ -72,8 +78,8 @@ class Elementwise(Layer):
     keeps_shape = True
     kernel = ""
     """Where a backend's `kernels` has this name, it is called as `kernel(backend, x, **config) -> (f(x), f'(x))` in
-    place of `f` and `df`: both in one pass over memory. Classes outside gdnet have no such name, lest they share one
-    with a rule of gdnet's by accident."""
+    place of `f` and `df`: both in one pass over memory, and `bias_` with the name as `kernel(backend, z, b, **config)`
+    of z + b. Classes outside gdnet have no such name, lest they share one with a rule of gdnet's by accident."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -95,3 +101,9 @@ class Elementwise(Layer):
         fused = backend.kernels.get(self.kernel)
         y, d = (self.f(backend, x), None) if fused is None else fused(backend, x, **self.config())
         return y, ElementwiseJacobian(self, backend, x, y, d)
+
+    def forward_biased(self, z: Array, b: Array, context: Context) -> tuple[Array, Jacobian]:
+        """What `forward` gives for x = z + b, where the backend has a kernel for it."""
+        backend = context.backend
+        y, d = backend.kernels[f"bias_{self.kernel}"](backend, z, b, **self.config())
+        return y, ElementwiseJacobian(self, backend, z, y, d, b)

@@ -1,10 +1,11 @@
 """Layers one after another; the chain rule is a loop and a reversed loop."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from gdnet.backend import Array
-from gdnet.layers import Context, Jacobian, Params
+from gdnet.layers import Context, Elementwise, Jacobian, Layer, Params
 from gdnet.layers.jacobian import Pull, plus
 from gdnet.network.build import Composite
 from gdnet.network.composite import Call, CompositeJacobian
@@ -25,18 +26,35 @@ class Sequential(Composite):
     ['0.W', '0.b', '2.W', '2.b']
     """
 
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__(*layers)
+        self.joints = {
+            i: f"bias_{after.kernel}"
+            for i, (layer, after) in enumerate(pairwise(layers))
+            if layer.lends_bias and isinstance(after, Elementwise) and after.kernel
+        }
+        """Layers whose bias a kernel may add together with the next layer's rule: that kernel's name."""
+
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
         plan = self.plan(tuple(x.shape[1:]))
         calls: list[Call] = []
         jacobians: list[Jacobian] = []
+        kernels, b = context.backend.kernels, None
+        layers: tuple[Any, ...] = self.layers
         needed, first, keyed = context.need_dx, plan.first, context.key is not None
         above = context if needed else context.child(0, True)  # without keys, layers may share a context
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(layers):
             names, need_dx = plan.names[i], needed or i > first
             own = {name: params[full] for name, full in names.items()} if names else {}
             inner = context.child(i, need_dx) if keyed else above if need_dx else context
             calls.append((layer, own, x, inner))
-            x, J = layer.forward(own, x, inner)
+            if b is not None:  # x is the sum before this layer without its bias
+                x, J = layer.forward_biased(x, b, inner)
+                b = None
+            elif self.joints.get(i) in kernels:
+                x, b, J = layer.product(own, x, inner)
+            else:
+                x, J = layer.forward(own, x, inner)
             jacobians.append(J)
         return x, ChainJacobian(calls, jacobians, plan.names, context, 0 if needed else first)
 

@@ -9,9 +9,12 @@ import importlib.util
 import numpy as np
 import pytest
 
-from gdnet.backend.cuda_sources import ACTIVATIONS, LOSSES, SOFTMAX_CROSS_ENTROPY, UPDATES
+from gdnet.backend.cuda_sources import ACTIVATIONS, BIASED, LOSSES, SOFTMAX_CROSS_ENTROPY, UPDATES
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+NAMES = [*ACTIVATIONS, *BIASED, *LOSSES, *UPDATES, "uniform", "sign"]
+BROADCAST = {"b", "lr", "step", "product", "share"}
+"""Arrays with one element, or one row, for all elements."""
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +40,13 @@ def compile_source(source, architecture, headers=True, options=(), names=None):
 
 
 def elementwise_source(kernel, dtype):
-    """The CUDA source that CuPy makes of an elementwise kernel for contiguous vectors of this dtype."""
+    """The CUDA source that CuPy makes of an elementwise kernel for arrays of this dtype."""
     import cupy
     from cupy._core import _carray, _kernel, _scalar
 
     kinds = {"T": np.dtype(dtype), "int32": np.dtype("int32"), "uint32": np.dtype("uint32")}
-    arrays = {"x", "y", "t", "g", "m", "v", "theta", "velocity", "square", "previous", "sizes", "lr", "step", "product"}
+    arrays = {"x", "y", "z", "t", "g", "m", "v", "theta", "velocity", "square", "previous", "sizes"} | BROADCAST
+    axes = 2 if "z" in {p.name for p in kernel.in_params} else 1
     types = [kinds.get(p.ctype, kinds["T"]) if p.dtype is None else np.dtype(p.dtype) for p in kernel.params]
     n_in = len(kernel.in_params)
     _, _, type_map = kernel._decide_params_type(
@@ -50,12 +54,12 @@ def elementwise_source(kernel, dtype):
         tuple(types[n_in : n_in + len(kernel.out_params)]),
     )
     infos = [
-        _kernel._ArgInfo(1, cupy.ndarray, t, 1, True, True)
+        _kernel._ArgInfo(1, cupy.ndarray, t, axes, p.name not in BROADCAST, True)
         if i >= n_in or p.name in arrays
         else _kernel._ArgInfo(3, _scalar.CScalar, t, 0, True, True)
         for i, (p, t) in enumerate(zip((*kernel.in_params, *kernel.out_params), types, strict=False))
     ]
-    infos.append(_kernel._ArgInfo(2, _carray.Indexer, None, 1, True, True))
+    infos.append(_kernel._ArgInfo(2, _carray.Indexer, None, axes, True, True))
     return _kernel._get_elementwise_kernel_code(
         tuple(infos), type_map, kernel.params, kernel.operation, kernel.name, kernel.preamble, **kernel.kwargs
     )
@@ -69,12 +73,24 @@ def test_the_row_kernel_compiles(cupy, architecture):
     assert compile_source(SOFTMAX_CROSS_ENTROPY, architecture, headers=False, options=options, names=names)
 
 
-@pytest.mark.parametrize("name", [*ACTIVATIONS, *LOSSES, *UPDATES, "uniform", "sign"])
-def test_elementwise_kernels_compile(cupy, name):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_elementwise_kernels_compile(cupy, architecture, dtype):
+    """All of them in one source: CuPy's headers take longer to compile than the kernels."""
+    from gdnet.backend.cuda_kernels import ELEMENTWISE, elementwise
+
+    assert set(NAMES) == set(ELEMENTWISE)
+    together = "".join(elementwise_source(elementwise(name), dtype) for name in NAMES)
+    code = compile_source(together, architecture)
+    assert all(f"gdnet_{name}".encode() in code for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_elementwise_kernel_compiles_alone(cupy, name):
+    """As CuPy compiles it, and so that a failure names the kernel."""
     from gdnet.backend.cuda_kernels import elementwise
 
-    for architecture, dtype in [(75, "float32"), (90, "float64"), (120, "float32")]:
-        assert compile_source(elementwise_source(elementwise(name), dtype), architecture)
+    assert compile_source(elementwise_source(elementwise(name), "float32"), 90)
 
 
 def test_a_wrong_source_is_found(cupy):

@@ -12,6 +12,7 @@ import gdnet as gd
 from gdnet.backend import Key, get_backend
 from gdnet.backend.cuda_sources import (
     ACTIVATIONS,
+    BIASED,
     DROPOUT_PREAMBLE,
     LOSSES,
     SIGN,
@@ -79,6 +80,22 @@ def test_activation_value_and_derivative(name, dtype, tmp_path):
     expected = layer.f(backend, x)
     scale = np.maximum(np.abs(x), 1)
     assert np.max(np.abs(y - expected) / scale) < RTOL[dtype]
+    assert np.max(np.abs(d - layer.df(backend, x, expected))) < RTOL[dtype] * 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_of_a_sum_with_a_bias(name, dtype, tmp_path):
+    """One kernel against the two agnostic rules one after the other: z + b, then f and f' of it."""
+    layer, backend, rng = getattr(gd, name)(), get_backend(), np.random.default_rng(3)
+    z = (10.0 ** rng.integers(-3, 3, (60, 17)) * rng.standard_normal((60, 17))).astype(dtype)
+    b = (3 * rng.standard_normal(17)).astype(dtype)
+    z[:, 0], b[0] = np.linspace(-1e4, 1e4, 60), 0.5
+    run = host_function(BIASED[f"bias_{name}"], dtype, tmp_path)
+    y, d = run(z.size, z.ravel(), np.broadcast_to(b, z.shape).ravel(), *layer.config().values())
+    x = (z + b).ravel()
+    expected = layer.f(backend, x)
+    assert np.max(np.abs(y - expected) / np.maximum(np.abs(x), 1)) < RTOL[dtype]
     assert np.max(np.abs(d - layer.df(backend, x, expected))) < RTOL[dtype] * 3
 
 

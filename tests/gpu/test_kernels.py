@@ -56,6 +56,44 @@ def test_activations(cuda, name, dtype):
     close(d, layer.df(host, x.astype("float64"), exact), dtype, 3)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_of_a_sum_with_a_bias(cuda, name, dtype):
+    """One kernel for both layers: against the two kernels apart, bit for bit, and the agnostic rules on the CPU."""
+    layer, host, rng = getattr(gd, name)(), get_backend("cpu"), np.random.default_rng(4)
+    z, window = cuda.put(10 * rng.standard_normal((65, 33)), dtype), cuda.put(rng.standard_normal(40), dtype)[3:36]
+    kernels = cuda.backend.kernels
+    y, d = twice(lambda: kernels[f"bias_{name}"](cuda.backend, z, window, **layer.config()), cuda)
+    for found, apart in zip((y, d), kernels[name](cuda.backend, z + window, **layer.config()), strict=True):
+        np.testing.assert_array_equal(found, cuda.get(apart))
+    x = (cuda.get(z) + cuda.get(window)).astype("float64")
+    exact = layer.f(host, x)
+    close(y, exact, dtype, 3)
+    close(d, layer.df(host, x, exact), dtype, 3)
+
+
+def test_a_chain_joins_bias_and_activation(cuda, monkeypatch):
+    """Values, gradients and Hessian products with the joined kernel and with the layers apart."""
+    net = gd.Sequential(gd.Dense(5, 4), gd.GELU(), gd.Residual(gd.Dense(4), gd.Tanh()), gd.Dense(3))
+    rng = np.random.default_rng(5)
+    x, t, theta, v = (cuda.put(rng.standard_normal(s)) for s in ((7, 5), (7, 3), net.layout().size, net.layout().size))
+
+    def results():
+        at = gd.Objective(net, gd.SquaredError(), x, t, backend=cuda.backend, layout=net.layout())(theta)
+        return [cuda.get(a) for a in (at.value, at.gradient, at.hessian @ v)]
+
+    called, kernels = [], dict(cuda.backend.kernels)
+    for name in ("bias_GELU", "bias_Tanh"):
+        own = kernels[name]
+        kernels[name] = lambda *args, own=own, name=name: (called.append(name), own(*args))[1]
+    monkeypatch.setattr(cuda.backend, "kernels", kernels)
+    joined = results()
+    assert set(called) == {"bias_GELU", "bias_Tanh"}
+    monkeypatch.setattr(cuda.backend, "kernels", {k: f for k, f in kernels.items() if not k.startswith("bias_")})
+    for found, apart in zip(joined, results(), strict=True):
+        close(found, apart, "float64", 10)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
