@@ -50,6 +50,9 @@ class Model:
         Initial parameters, the order of examples and dropout follow from it.
     in_shape : tuple of int, optional
         The shape of one example, where the network does not fix it and the first data shall not.
+    matmul_precision : "highest" or "tf32"
+        "tf32" lets an NVIDIA GPU multiply float32 matrices on its TF32 tensor cores: faster, with about three digits.
+        Like the device it is a choice for this session, and files do not hold it.
 
     Attributes
     ----------
@@ -61,7 +64,8 @@ class Model:
     DeviceError
         If the device or the library cannot be used here; the message tells the remedy.
     OptionError
-        For an unknown dtype, or float64 on a JAX that has it switched off.
+        For an unknown dtype, float64 on a JAX that has it switched off, or TF32 where there is none: on the CPU, on
+        other libraries than CuPy, on GPUs older than compute capability 8.0, and in float64.
 
     >>> import gdnet as gd
     >>> import numpy as np
@@ -74,7 +78,7 @@ class Model:
 
     def __init__(
         self, net: Layer, loss: Loss, device: str = "cpu", backend: Any = None, dtype: str = "float32", seed: int = 0,
-        in_shape: Sequence[int] | None = None,
+        in_shape: Sequence[int] | None = None, matmul_precision: str = "highest",
     ) -> None:  # fmt: skip
         if isinstance(net, type) or not isinstance(net, Layer):
             raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
@@ -82,8 +86,11 @@ class Model:
             raise OptionError(f"loss must be a Loss object such as gd.SquaredError(), got {loss!r}")
         self.net: Network = net if isinstance(net, Network) else Sequential(net)
         self.loss = loss
-        self.backend: Backend = get_backend(device, backend)
+        self.backend: Backend = get_backend(device, backend, matmul_precision)
         self.dtype = resolve_dtype(self.backend, dtype)
+        self.matmul_precision = matmul_precision
+        if matmul_precision != "highest" and self.dtype != "float32":
+            raise OptionError(f'matmul_precision="tf32" is for dtype="float32", got {self.dtype!r}: leave one of them')
         self.seed = check_count("seed", seed, least=0)
         self.in_shape: tuple[int, ...] | None = None
         self._theta: Array = None
@@ -400,7 +407,7 @@ class Model:
 
 def load(
     path: str | Path, device: str = "cpu", backend: Any = None, custom: Mapping[str, type] | None = None,
-    dtype: str | None = None,
+    dtype: str | None = None, matmul_precision: str = "highest",
 ) -> Model:  # fmt: skip
     """The model in a file that `Model.save` (or `Checkpoint`) has written.
 
@@ -410,6 +417,8 @@ def load(
         Your own layers and losses by name; classes that are neither gdnet's nor in it are refused.
     dtype : str, optional
         Another one than that of the file.
+    matmul_precision : "highest" or "tf32"
+        As for `Model`; not in the file.
 
     Raises
     ------
@@ -431,8 +440,9 @@ def load(
     net = spec.read_network(content["network"], classes)
     loss = spec.read_loss(content["loss"], classes)
     model = Model(
-        net, loss, device, backend, dtype or content["dtype"], content["seed"], in_shape=tuple(content["in_shape"])
-    )  # type: ignore[arg-type]
+        net, loss, device, backend, dtype or content["dtype"], content["seed"], tuple(content["in_shape"]),
+        matmul_precision,
+    )  # type: ignore[arg-type] # fmt: skip
     model.load_parameters(path)
     return model
 

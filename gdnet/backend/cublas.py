@@ -25,15 +25,20 @@ def _check(status: int, what: str) -> None:
 
 
 class Gemm:
-    """C = A B for row-major matrices, on one stream, without allocation. `tf32` allows tensor cores for float32."""
+    """C = A B for row-major matrices. `tf32` allows tensor cores for float32.
 
-    def __init__(self, stream: Any, tf32: bool = False) -> None:
+    On the given stream with a workspace of its own, as a capture needs it, or on the stream that is current at a call.
+    """
+
+    def __init__(self, stream: Any = None, tf32: bool = False) -> None:
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
         self.library = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
         self.stream, self.tf32, self.handle = stream, tf32, ctypes.c_void_p()
         _check(self.library.cublasCreate_v2(ctypes.byref(self.handle)), "cublasCreate")
-        _check(self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream.ptr)), "cublasSetStream")
+        if stream is None:
+            return
+        self._go_to(stream)
         self.workspace = cp.empty(WORKSPACE_BYTES, cp.uint8)  # after SetStream, which resets it
         _check(
             self.library.cublasSetWorkspace_v2(
@@ -42,8 +47,13 @@ class Gemm:
             "cublasSetWorkspace",
         )
 
+    def _go_to(self, stream: Any) -> None:
+        _check(self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream.ptr)), "cublasSetStream")
+
     def __call__(self, a: Any, b: Any, out: Any | None = None) -> Any:
         """a @ b for two matrices of one float dtype; transposed views are free."""
+        if self.stream is None:
+            self._go_to(cp.cuda.get_current_stream())
         (m, k), (_, n) = a.shape, b.shape
         c = cp.empty((m, n), a.dtype) if out is None else out
         (a, a_transposed, lda), (b, b_transposed, ldb) = _operand(a), _operand(b)

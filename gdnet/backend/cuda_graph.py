@@ -146,12 +146,13 @@ class CudaRecorder:
     @contextlib.contextmanager
     def recording(self) -> Iterator["CudaRecorder"]:
         self.cp.cuda.get_current_stream().synchronize()  # the copies of the arguments are there
-        self.backend.gemm = self.gemm
+        products = self.backend.products
+        before, products.gemm = products.gemm, self.gemm
         try:
             with self.cp.cuda.using_allocator(self.pool.malloc), self.stream:
                 yield self
         finally:
-            self.backend.gemm = None
+            products.gemm = before
             if self.capturing:
                 self.capturing = False
                 with contextlib.suppress(Exception):

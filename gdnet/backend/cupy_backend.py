@@ -1,5 +1,6 @@
 """CuPy on an NVIDIA GPU."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,9 +13,14 @@ from gdnet.backend.cuda_feed import CudaCopier, ahead
 from gdnet.backend.cuda_graph import CapturedStep, CudaRecorder
 from gdnet.backend.cuda_kernels import KERNELS
 from gdnet.backend.cupy_namespace import namespace
-from gdnet.errors import OptionError
 
 xp = namespace()
+
+
+class Products(threading.local):
+    """What multiplies matrices in place of CuPy, for each thread: while one captures a step, others run eagerly."""
+
+    gemm: Gemm | None = None
 
 
 class CupyBackend(Backend):
@@ -27,39 +33,18 @@ class CupyBackend(Backend):
     name = "cupy"
     mutable = True
     kernels = KERNELS
-    gemm: Gemm | None = None
-    """The product to use while a step is captured."""
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, index: int = 0, tf32: bool = False) -> None:
         super().__init__(xp, cp.cuda.Device(index))
-        self._tf32 = False
+        self.tf32 = tf32
+        """Whether products of float32 matrices may use TF32 tensor cores: faster, with about three digits."""
+        self.products = Products()
+        if tf32:
+            self.name = "cupy-tf32"
 
     def make_current(self) -> None:
         """Let this thread's CuPy calls run on this device."""
         self.device.use()
-
-    @property
-    def tf32(self) -> bool:
-        """Whether float32 products may use TF32 tensor cores: faster, with about three digits fewer. Off by default.
-
-        Set it before the first step. CuPy's own products, which eager steps use, follow for the whole process.
-        """
-        return self._tf32
-
-    @tf32.setter
-    def tf32(self, on: bool) -> None:
-        try:
-            from cupy._core import _routines_linalg as products  # private: there is no public way at run time
-
-            kind = products.COMPUTE_TYPE_TF32 if on else products.COMPUTE_TYPE_DEFAULT
-            with self.device:
-                products.set_compute_type(np.dtype("float32"), kind)
-        except (ImportError, AttributeError, TypeError) as error:
-            raise OptionError(
-                f"this CuPy ({cp.__version__}) does not let TF32 be chosen at run time: set the environment variable "
-                "CUPY_TF32=1 before the first product"
-            ) from error
-        self._tf32 = bool(on)
 
     # -- moving data ------------------------------------------------------------------------------------------------
 
@@ -93,8 +78,13 @@ class CupyBackend(Backend):
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         if b.ndim == 2 < a.ndim and out is None:  # one large product: CuPy would copy, and batch many small ones
             return self.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
-        if self.gemm is not None and a.ndim == b.ndim == 2:
-            return self.gemm(a, b, out)
+        if a.ndim == b.ndim == 2:
+            gemm = self.products.gemm
+            if gemm is None and self.tf32:  # CuPy's own products know TF32 only as a setting of the whole process
+                with self.device:
+                    gemm = self.products.gemm = Gemm(tf32=True)
+            if gemm is not None:
+                return gemm(a, b, out)
         return cp.matmul(a, b, out=out)
 
     def sum_rows(self, a: Array, out: Array) -> None:

@@ -4,10 +4,10 @@ import importlib.util
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import gdnet as gd
 from gdnet.backend import Backend, get_backend
 from gdnet.bench.problems import Problem
-from gdnet.errors import DeviceError
+from gdnet.errors import DeviceError, OptionError
+from gdnet.training.step import step_on
 
 LIBRARIES = {"cpu": ("numpy", "torch", "jax"), "cuda": ("cupy", "torch", "jax")}
 """The backends of a device; the first is the default one."""
@@ -18,12 +18,13 @@ class Unavailable(Exception):
 
 
 class GdnetStep:
-    """The compiled step of `gd.training_step` on one backend."""
+    """gdnet's compiled training step on one backend."""
 
     def __init__(self, problem: Problem, backend: Backend) -> None:
         self.problem, self.backend = problem, backend
         self.rule = problem.rule()
-        step = gd.training_step(problem.net(), problem.loss(), self.rule)
+        net = problem.net()  # the step of `Model.fit`: on this very backend, which arrays alone do not tell
+        step = step_on(backend, net, problem.loss(), self.rule, net.layout((problem.sizes[0],)), 0)
         self.step: Any = backend.compile(step, donate=(0, 1))
         self.batches = [(backend.asarray(x), backend.asarray(t)) for x, t in problem.batches()]
         self.initial = problem.theta()
@@ -80,6 +81,16 @@ def backends_for(device: str, wanted: Sequence[str] | None = None) -> dict[str, 
             if wanted or name == own[0]:
                 raise
     return found
+
+
+def with_tf32(device: str, backends: dict[str, Backend]) -> dict[str, Backend]:
+    """These backends, and CuPy's once more with TF32 products where the GPU has them: both settings in one run."""
+    if "cupy" not in backends:
+        return backends
+    try:
+        return backends | {"cupy-tf32": get_backend(device, "cupy", "tf32")}
+    except OptionError:
+        return backends
 
 
 def installed(module: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gdnet.backend import Backend
 from gdnet.bench import fit, gradient, imports, memory, operations, scaling, steps, update
+from gdnet.bench.candidates import with_tf32
 from gdnet.bench.problems import BATCH_SIZES, CASES, NETWORKS, Problem
 from gdnet.bench.timing import Effort
 
@@ -64,8 +65,9 @@ class Plan:
 
 
 def _steps(p: Plan) -> Rows:
+    backends = with_tf32(p.device, p.backends)
     for problem in p.size.cases:
-        yield from steps.compare(problem, p.backends, p.peers, p.device, p.size.effort)
+        yield from steps.compare(problem, backends, p.peers, p.device, p.size.effort)
 
 
 def _grid(p: Plan) -> Rows:

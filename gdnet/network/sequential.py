@@ -34,27 +34,28 @@ class Sequential(Composite):
             if layer.lends_bias and isinstance(after, Elementwise) and after.kernel
         }
         """Layers whose bias a kernel may add together with the next layer's rule: that kernel's name."""
+        self.joining = frozenset(self.joints.values())
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
         plan = self.plan(tuple(x.shape[1:]))
         calls: list[Call] = []
         jacobians: list[Jacobian] = []
-        kernels, b = context.backend.kernels, None
-        layers: tuple[Any, ...] = self.layers
+        kernels, layers, b = context.backend.kernels, self.layers, None
+        apart = self.joining.isdisjoint(kernels)
         needed, first, keyed = context.need_dx, plan.first, context.key is not None
         above = context if needed else context.child(0, True)  # without keys, layers may share a context
+        layer: Any
         for i, layer in enumerate(layers):
             names, need_dx = plan.names[i], needed or i > first
             own = {name: params[full] for name, full in names.items()} if names else {}
             inner = context.child(i, need_dx) if keyed else above if need_dx else context
             calls.append((layer, own, x, inner))
-            if b is not None:  # x is the sum before this layer without its bias
-                x, J = layer.forward_biased(x, b, inner)
-                b = None
-            elif self.joints.get(i) in kernels:
-                x, b, J = layer.product(own, x, inner)
-            else:
+            if apart or (b is None and self.joints.get(i) not in kernels):
                 x, J = layer.forward(own, x, inner)
+            elif b is None:
+                x, b, J = layer.product(own, x, inner)
+            else:  # x is this layer's input without the bias
+                (x, J), b = layer.forward_biased(x, b, inner), None
             jacobians.append(J)
         return x, ChainJacobian(calls, jacobians, plan.names, context, 0 if needed else first)
 

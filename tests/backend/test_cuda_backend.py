@@ -2,12 +2,11 @@
 
 import contextlib
 import importlib.util
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from gdnet.errors import OptionError
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_products_of_plain_and_transposed_matrices(cupy, shape, dtype):
     from gdnet.backend.cublas import Gemm
 
     gemm = Gemm.__new__(Gemm)
-    gemm.library, gemm.handle, gemm.tf32 = HostBlas(), None, False
+    gemm.library, gemm.handle, gemm.tf32, gemm.stream = HostBlas(), None, False, "own"
     rng = np.random.default_rng(0)
     m, k, n = shape
     a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
@@ -71,27 +70,64 @@ def test_products_of_plain_and_transposed_matrices(cupy, shape, dtype):
 
 @pytest.fixture
 def backend(cupy):
-    from gdnet.backend.cupy_backend import CupyBackend
+    return made()
+
+
+def made(tf32=False):
+    from gdnet.backend.cupy_backend import CupyBackend, Products
 
     made = CupyBackend.__new__(CupyBackend)
-    made.device, made._tf32 = contextlib.nullcontext(), False
+    made.device, made.tf32, made.products = contextlib.nullcontext(), tf32, Products()
     return made
 
 
-def test_tf32_is_a_choice(cupy, backend, monkeypatch):
-    from cupy._core import _routines_linalg as products
+def test_tf32_products_are_gdnets_own(cupy, monkeypatch):
+    """And all others CuPy's: its setting, which is the whole process's, is left alone."""
+    from gdnet.backend import cupy_backend
 
-    chosen = []
-    monkeypatch.setattr(products, "set_compute_type", lambda dtype, kind: chosen.append((str(dtype), kind)))
-    assert backend.tf32 is False
-    backend.tf32 = True
-    assert backend.tf32 is True
-    backend.tf32 = False
-    assert chosen == [("float32", products.COMPUTE_TYPE_TF32), ("float32", products.COMPUTE_TYPE_DEFAULT)]
-    monkeypatch.delattr(products, "set_compute_type")
-    with pytest.raises(OptionError, match="CUPY_TF32=1"):
-        backend.tf32 = True
-    assert backend.tf32 is False
+    asked = []
+    monkeypatch.setattr(cupy_backend, "Gemm", lambda tf32: asked.append(tf32) or (lambda a, b, out: "own"))
+    monkeypatch.setattr(cupy, "matmul", lambda a, b, out=None: "CuPy's")
+    a, v = over(cupy, np.ones((2, 2), "float32")), over(cupy, np.ones(2, "float32"))
+    plain, fast = made(), made(tf32=True)
+    assert [b.matmul(a, a) for b in (plain, fast, plain, fast)] == ["CuPy's", "own", "CuPy's", "own"]
+    assert asked == [True], "one handle"
+    assert fast.matmul(a, v) == "CuPy's", "a vector"
+
+
+def test_an_eager_product_goes_to_the_stream_that_is_current(cupy, monkeypatch):
+    from gdnet.backend.cublas import Gemm
+
+    streams = []
+    gemm = Gemm.__new__(Gemm)
+    gemm.library, gemm.handle, gemm.tf32, gemm.stream = HostBlas(), None, True, None
+    gemm.library.cublasSetStream_v2 = lambda handle, stream: streams.append(stream.value) or 0
+    a, c = np.ones((2, 3), "float32"), np.zeros((2, 2), "float32")
+    for pointer in (7, 9):
+        monkeypatch.setattr(cupy.cuda, "get_current_stream", lambda pointer=pointer: SimpleNamespace(ptr=pointer))
+        gemm(over(cupy, a), over(cupy, np.ascontiguousarray(a.T)), over(cupy, c))
+    assert streams == [7, 9]
+    assert gemm.library.compute == 77
+    np.testing.assert_array_equal(c, 3.0)
+
+
+def test_while_one_thread_captures_the_others_multiply_as_before(cupy, backend):
+    from gdnet.backend.cuda_graph import CudaRecorder
+
+    stream = SimpleNamespace(synchronize=lambda: None)
+    recorder = CudaRecorder.__new__(CudaRecorder)
+    recorder.backend, recorder.gemm, recorder.capturing = backend, "capturing", False
+    recorder.stream, recorder.pool = contextlib.nullcontext(), SimpleNamespace(malloc=None)
+    recorder.cp = SimpleNamespace(
+        cuda=SimpleNamespace(get_current_stream=lambda: stream, using_allocator=lambda malloc: contextlib.nullcontext())
+    )
+    seen = []
+    with recorder.recording():
+        other = threading.Thread(target=lambda: seen.append(backend.products.gemm))
+        other.start()
+        other.join()
+        seen.append(backend.products.gemm)
+    assert [*seen, backend.products.gemm] == [None, "capturing", None]
 
 
 def test_memory_is_what_pool_and_driver_have(cupy, backend, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import gdnet as gd
 from gdnet.backend import Key, get_backend
 from gdnet.backend.cuda_sources import ACTIVATIONS
+from gdnet.errors import OptionError
 from gdnet.testing.backends import backend_under_test
 from gdnet.testing.cases_losses import LOSSES
 from gdnet.testing.cases_optimizers import FIRST_ORDER
@@ -184,18 +185,31 @@ def test_own_products_equal_cupys(cuda, shapes, dtype):
 
 
 def test_tf32_is_off_until_it_is_asked_for(cuda):
+    """And then on for the backend that was asked for alone, in products of CuPy arrays and in a model's steps."""
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((256, 256)), rng.standard_normal((256, 256))
+    a, b = rng.standard_normal((1024, 1024)), rng.standard_normal((1024, 1024))
+    if int(cuda.backend.device.compute_capability) < 80:
+        with pytest.raises(OptionError, match="compute capability"):
+            get_backend("cuda", None, "tf32")
+        return
+    fast = get_backend("cuda", None, "tf32")
 
-    def error():
-        found = cuda.get(cuda.backend.matmul(cuda.put(a, "float32"), cuda.put(b, "float32")))
+    def error(backend, dtype="float32"):
+        found = cuda.get(backend.matmul(cuda.put(a, dtype), cuda.put(b, dtype)))
         return np.linalg.norm(found - a @ b) / np.linalg.norm(a @ b)
 
-    assert not cuda.backend.tf32
-    assert error() < 1e-6
-    try:
-        cuda.backend.tf32 = True
-        assert error() < 2e-3
-    finally:
-        cuda.backend.tf32 = False
-    assert error() < 1e-6
+    assert error(cuda.backend) < 1e-6
+    assert 1e-5 < error(fast) < 2e-3
+    assert error(fast, "float64") < 1e-13
+    assert error(cuda.backend) < 1e-6
+
+    x, t = rng.standard_normal((512, 256)).astype("float32"), rng.standard_normal((512, 8)).astype("float32")
+    found = {}
+    for precision in ("highest", "tf32"):
+        net = gd.Sequential(gd.Dense(256, 512), gd.Tanh(), gd.Dense(8))
+        model = gd.Model(net, gd.SquaredError(), "cuda", matmul_precision=precision)
+        first = model.gradient(x, t)
+        model.fit(x, t, optimizer=gd.SGD(lr=0.01), epochs=4, batch_size=128, verbose=0)
+        found[precision] = cuda.get(first), cuda.get(model.theta)
+    for exact, near in zip(found["highest"], found["tf32"], strict=True):
+        assert 1e-6 < np.linalg.norm(near - exact) / np.linalg.norm(exact) < 1e-2
