@@ -65,7 +65,7 @@ def _ones(n: int, dtype: Any) -> np.ndarray:
     return ones
 
 
-@opaque()
+@opaque
 def _erf(backend: Backend, x: Array) -> Array:
     """In blocks, so that the forty passes of the agnostic body stay in the cache; tiny arrays by the C library."""
     if x.size <= 1024:

@@ -1,14 +1,15 @@
 """From the calls on a tape to the source of one function that makes them."""
 
 import math
-import operator
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from gdnet.backend.numpy_chain import OPERATIONS, ROOMS, SPREADS, ChainKernel, spread
+from gdnet.backend.numpy_passes import Chain, direct, is_elementwise, reads, simplified, takes_out, values
 from gdnet.backend.numpy_trace import Call, Tape, Value
 
 
@@ -17,54 +18,79 @@ def write_program(
 ) -> tuple[Callable, str]:  # fmt: skip
     """The function that makes the noted calls on which `outputs` depend, and its source.
 
-    Its arguments and results are nested as `in_forms` and `out_form` say (see `gdnet.backend.tree`).
+    Its arguments and results are nested as `in_forms` and `out_form` say (see `gdnet.backend.tree`). It is written
+    twice: the first time tells how much memory its buffers need at most.
     """
-    calls = _merged(_needed(_without_repeats(tape.calls, outputs), outputs))
-    return Writer(calls, outputs, tape.inputs).program(in_forms, out_form)
+    calls, outputs = simplified(tape.calls, outputs)
+    rehearsal = Writer(calls, outputs, tape.inputs, Arena(sum(map(_upper_bound, calls))))
+    rehearsal.lines()
+    return Writer(calls, outputs, tape.inputs, Arena(rehearsal.arena.peak)).program(in_forms, out_form)
 
 
-def _values(thing: Any) -> list[Value]:
-    if isinstance(thing, Value):
-        return [thing]
-    if isinstance(thing, (tuple, list)):
-        return [v for item in thing for v in _values(item)]
-    return []
+ALIGNED = 64
+"""Bytes: a buffer begins where a cache line does."""
 
 
-def _reads(call: Call) -> list[Value]:
-    return _values(call.args) + _values(tuple(call.kwargs.values()))
+def _upper_bound(call: Call) -> int:
+    inner = call.calls if isinstance(call, Chain) else (call,)
+    return sum(math.prod(v.shape) * v.dtype.itemsize + ALIGNED for c in inner for v in c.results)
 
 
-def _needed(calls: list[Call], outputs: list[Value]) -> list[Call]:
-    """The calls on which the outputs depend."""
-    roots, kept = {v.root for v in outputs}, []
-    for call in reversed(calls):
-        changed = (call.writes,) if call.writes else call.results
-        if any(v.root in roots for v in changed):
-            roots.update(v.root for v in _reads(call))
-            kept.append(call)
-    return kept[::-1]
+class Arena:
+    """One block of memory from which buffers are cut and to which they are given back while a program is written."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.memory = np.empty(size + ALIGNED, np.uint8)
+        self.first = -self.memory.ctypes.data % ALIGNED
+        self.free = [(0, size)]  # (start, stop), in order, none next to each other
+        self.peak = 0
+
+    def take(self, size: int) -> tuple[int, int]:
+        """(start, stop) of the smallest free piece that holds `size` bytes; the end of the memory comes last.
+
+        So the pieces do not depend on how much memory there is, and what a rehearsal needs is enough.
+        """
+        size = -(-max(size, 1) // ALIGNED) * ALIGNED
+        fitting = [piece for piece in self.free if piece[1] - piece[0] >= size]
+        start, stop = min(fitting, key=lambda piece: (piece[1] == self.size, piece[1] - piece[0]))
+        self.free.remove((start, stop))
+        if start + size < stop:
+            insort(self.free, (start + size, stop))
+        self.peak = max(self.peak, start + size)
+        return start, start + size
+
+    def give(self, piece: tuple[int, int]) -> None:
+        start, stop = piece
+        for other in list(self.free):
+            if other[1] == start or other[0] == stop:
+                self.free.remove(other)
+                start, stop = min(start, other[0]), max(stop, other[1])
+        insort(self.free, (start, stop))
+
+    def array(self, piece: tuple[int, int], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        start = self.first + piece[0]
+        return self.memory[start : start + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 class Writer:
     """Turns noted calls into the source of one function, with buffers for results that stay inside."""
 
-    def __init__(self, calls: list[Call], outputs: list[Value], inputs: list[Value]) -> None:
-        self.calls, self.outputs, self.inputs = calls, outputs, inputs
+    def __init__(self, calls: list[Call], outputs: list[Value], inputs: list[Value], arena: Arena) -> None:
+        self.calls, self.outputs, self.inputs, self.arena = calls, outputs, inputs, arena
         self.escaping = {v.root for v in outputs}
         self.donors = [v for v in inputs if v.donated and v not in self.escaping]  # whose memory no result has taken
-        self.last = {v.root: i for i, call in enumerate(calls) for v in [*_reads(call), *call.results]}
+        self.last = {v.root: i for i, call in enumerate(calls) for v in [*reads(call), *call.results]}
         self.names: dict[str, Any] = {"held": None}
         self.known: dict[int, str] = {}
         self.made: dict[Value, np.ndarray] = {}  # values that stand in a buffer: the array that shows them
-        self.buffers: dict[Value, np.ndarray] = {}  # roots that hold a buffer at this point
-        self.free: dict[tuple[np.dtype, int], list[np.ndarray]] = {}
+        self.pieces: dict[Value, tuple[int, int]] = {}  # roots that hold a piece of the arena at this point
         seen = Counter(v.root for call in calls if _is_view(call) for v in call.results if v.root in self.donors)
         self.parent = max(seen, key=seen.__getitem__, default=None)  # the donated vector that is seen through windows
         self.windows: dict[Value, str] = {}  # its windows: made again only when another array comes
 
     def program(self, in_forms: list[Any], out_form: Any) -> tuple[Callable, str]:
-        lines = [line for i, call in enumerate(self.calls) if (line := self._line(i, call))]
+        lines = self.lines()
         names, given = iter([v.name for v in self.inputs]), [f"a{k}" for k in range(len(in_forms))]
         unpacked = [f"{_pattern(form, names)} = {a}" for form, a in zip(in_forms, given, strict=True) if form]
         source = ""
@@ -78,6 +104,10 @@ class Writer:
         exec(compile(source, "<gdnet step>", "exec"), self.names)  # made of nothing but the names that stand in `names`
         return self.names["program"], source
 
+    def lines(self) -> list[str]:
+        """The calls, a line each; buffers are cut from the arena on the way."""
+        return [line for i, call in enumerate(self.calls) for line in self._lines(i, call)]
+
     def _packed(self, form: Any, values: Iterator[Value]) -> str:
         """The expression for nested tuples of values."""
         if form is None:
@@ -88,79 +118,116 @@ class Writer:
         inside = "".join(f"{self._packed(f, values)}, " for f in forms)
         return f"{'' if kind is tuple else self._constant(kind.__name__, kind)}({inside})"
 
-    def _line(self, i: int, call: Call) -> str:
-        """The source line of one call; empty where the call is made here, once and for all."""
+    # -- one call -----------------------------------------------------------------------------------------------------
+
+    def _lines(self, i: int, call: Call) -> list[str]:
+        """The source of one call; nothing where the call is made here, once and for all."""
+        lines = self._chain(i, call) if isinstance(call, Chain) else self._line(i, call)
+        for root in {v.root for v in reads(call)}:
+            if self.last[root] == i and root in self.pieces:
+                self.arena.give(self.pieces.pop(root))
+        return lines
+
+    def _line(self, i: int, call: Call) -> list[str]:
         if self._is_view_of_buffer(call):
             options = {k: self._array(v) for k, v in call.kwargs.items()}
             self.made[call.results[0]] = call.function(*map(self._array, call.args), **options)
-            return ""
-        if _is_view(call) and all(v is self.parent or v in self.windows for v in _reads(call)):
-            self.windows[call.results[0]] = self._plain_line(call)
-            return ""
-        function, kwargs = _direct(call)
-        elementwise = isinstance(function, np.ufunc) and function.signature is None
-        arguments = [self._text(a) for a in _with_typed_numbers(call, function)]
-        arguments += [f"{k}={self._text(v)}" for k, v in kwargs.items()]
-        if elementwise:  # the result may take the place of an argument that is not needed again
-            self._release(i, call)
-        target = "".join(f"{v.name}, " for v in call.results) if len(call.results) > 1 else ""
+            return []
+        if _is_view(call) and all(v is self.parent or v in self.windows for v in reads(call)):
+            self.windows[call.results[0]] = f"{call.results[0].name} = {self._called(call)}"
+            return []
+        target, more = "".join(f"{v.name}, " for v in call.results), []
         if len(call.results) == 1:
             result = call.results[0]
-            if self._fits_buffer(result, function):
-                self._take_buffer(result)
-                arguments.append(f"out={self._text(result)}")
-            else:
-                target = result.name
-                if elementwise and (donor := self._donor(i, result, _reads(call))):
-                    arguments.append(f"out={donor}")
-        if taken := self._donors_of_kernel(i, call):
-            arguments.append(f"out=({', '.join(taken)},)")
-        self._release(i, call)
-        if function is np.empty_like and call.results[0] in self.made:
+            target = result.name
+            place = self._place(i, result, reads(call) if is_elementwise(call.function) else [], direct(call)[0])
+            if place and call.function is np.empty_like:
+                return []
+            if place:
+                more, target = [f"out={place}"], "" if result in self.made else target
+        line = self._called(call, more)
+        return [f"{target} = {line}" if target else line]
+
+    def _called(self, call: Call, more: list[str] | None = None) -> str:
+        function, kwargs = direct(call)
+        arguments = [*map(self._text, _with_typed_numbers(call, function))]
+        arguments += [f"{name}={self._text(item)}" for name, item in kwargs.items()]
+        return f"{self._constant(_label(function), function)}({', '.join([*arguments, *(more or [])])})"
+
+    def _place(self, i: int, result: Value, operands: list[Value], function: Any) -> str:
+        """Where the result of call i goes: a buffer, or a donated argument; empty where NumPy makes a new array.
+
+        `operands` are those in whose place the result may lie, if they are not needed after this call.
+        """
+        if result.root is not result or result.shape == ():
             return ""
-        return f"{target + ' = ' if target else ''}{self._constant(_label(function), function)}({', '.join(arguments)})"
+        ended = [v for v in operands if v.root is v and self.last.get(v) == i]
+        if result in self.escaping:
+            for v in ended:
+                if v in self.donors and (v.shape, v.dtype) == (result.shape, result.dtype):
+                    self.donors.remove(v)
+                    return v.name
+            return ""
+        if not takes_out(function) and function is not np.empty_like:
+            return ""
+        size = math.prod(result.shape) * result.dtype.itemsize
+        for v in ended:
+            if v in self.pieces and math.prod(v.shape) * v.dtype.itemsize == size and v.shape == result.shape:
+                self.pieces[result] = self.pieces.pop(v)
+                break
+        else:
+            self.pieces[result] = self.arena.take(size)
+        self.made[result] = self.arena.array(self.pieces[result], result.shape, result.dtype)
+        return self._text(result)
 
-    def _donor(self, i: int, result: Value, candidates: list[Value]) -> str:
-        """The donated argument, not needed after this call, whose memory the result takes; empty if there is none."""
-        for v in candidates:
-            fits = (v.shape, v.dtype) == (result.shape, result.dtype) and result.shape != ()
-            if v in self.donors and self.last[v] == i and fits and result in self.escaping:
-                self.donors.remove(v)
-                return v.name
-        return ""
+    def _chain(self, i: int, chain: Chain) -> list[str]:
+        """One call of a kernel for all calls of the chain, after lines that make room for results that are given back.
 
-    def _donors_of_kernel(self, i: int, call: Call) -> list[str]:
-        """The same for the results of a kernel, all or none."""
-        chosen = [call.args[1 + k] for k in getattr(call.function, "reuses", ())]
-        kept = list(self.donors)
-        taken = [self._donor(i, r, [v]) for r, v in zip(call.results, chosen, strict=False)]
-        if taken and all(taken):
-            return taken
-        self.donors = kept
-        return []
+        A result may take the place of an operand only if no later link needs that operand.
+        """
+        (first,) = chain.calls[0].results
+        lines: list[str] = []
+        rooms: dict[Value, int] = {}
+        steps: list[tuple[int, list[int | str]]] = []  # operation; result and operands, as a room or as a text
+        final = {v: k for k, link in enumerate(chain.calls) for v in reads(link)}
 
-    def _plain_line(self, call: Call) -> str:
-        function, kwargs = _direct(call)
-        arguments = [*map(self._text, call.args), *(f"{k}={self._text(v)}" for k, v in kwargs.items())]
-        return f"{call.results[0].name} = {self._constant(_label(function), function)}({', '.join(arguments)})"
+        def room(among: int) -> int:
+            return next((r for r in range(among) if r not in rooms.values()), -1)
+
+        for k, link in enumerate(chain.calls):
+            (result,) = link.results
+            operands: list[int | str] = []
+            for a in _with_typed_numbers(link, link.function):
+                if isinstance(a, Value) and a not in rooms and (operation := spread(a.shape, first.shape)) is not None:
+                    rooms[a] = room(ROOMS + SPREADS)
+                    steps.append((operation, [rooms[a], self._text(a)]))
+                operands.append(rooms[a] if isinstance(a, Value) and a in rooms else self._text(a))
+            ended = [v for v, end in final.items() if end <= k]
+            for v in ended:
+                rooms.pop(v, None)
+            if result not in chain.results and (free := room(ROOMS)) >= 0:
+                rooms[result] = free
+                steps.append((OPERATIONS[link.function], [free, *operands]))
+                continue
+            place = self._place(i, result, ended, link.function)
+            if result not in self.made:
+                empty = f"{self._constant('empty_', np.empty)}({result.shape}, {self._constant('c', result.dtype)})"
+                lines.append(f"{result.name} = {place or empty}")
+            steps.append((OPERATIONS[link.function], [self._text(result), *operands]))
+        for v in [v for v in self.pieces if v not in self.last]:  # results without a room, needed nowhere else
+            self.arena.give(self.pieces.pop(v))
+        places = list(dict.fromkeys(item for _, items in steps for item in items if isinstance(item, str)))
+        number = {text: k for k, text in enumerate(places)}
+        code = bytearray()
+        for operation, items in steps:
+            found = [number[item] if isinstance(item, str) else len(places) + item for item in items]
+            code += bytes([operation, *found, *found[-1:] * (3 - len(found))])
+        kernel = ChainKernel(bytes(code), len(places), first.shape, first.dtype)
+        said = " ".join(link.function.__name__ for link in chain.calls)
+        return [*lines, f"{self._constant('chain_', kernel)}({', '.join(places)})  # {said}"]
 
     def _is_view_of_buffer(self, call: Call) -> bool:
-        return _is_view(call) and all(v in self.made for v in _reads(call))
-
-    def _fits_buffer(self, result: Value, function: Any) -> bool:
-        takes_out = _takes_out(function) or function is np.empty_like
-        return takes_out and result.root is result and result not in self.escaping and result.shape != ()
-
-    def _take_buffer(self, result: Value) -> None:
-        spare = self.free.get((result.dtype, math.prod(result.shape)))
-        buffer = spare.pop().reshape(result.shape) if spare else np.empty(result.shape, result.dtype)
-        self.buffers[result] = self.made[result] = buffer
-
-    def _release(self, i: int, call: Call) -> None:
-        for root in {v.root for v in _reads(call)}:
-            if self.last[root] == i and root in self.buffers:
-                buffer = self.buffers.pop(root)
-                self.free.setdefault((buffer.dtype, buffer.size), []).append(buffer)
+        return _is_view(call) and all(v in self.made for v in reads(call))
 
     def _array(self, item: Any) -> Any:
         if isinstance(item, Value):
@@ -186,7 +253,7 @@ class Writer:
 
 def _with_typed_numbers(call: Call, function: Any) -> tuple:
     """Python's numbers as arrays without axes, of the dtype that they would become: NumPy converts them faster."""
-    arrays = _values(call.args)
+    arrays = values(call.args)
     dtypes = {v.dtype for v in (*arrays, *call.results)}
     if not isinstance(function, np.ufunc) or len(dtypes) != 1 or not any(v.shape for v in arrays):
         return call.args
@@ -211,96 +278,8 @@ def _pattern(form: Any, names: Iterator[str]) -> str:
     return f"({''.join(_pattern(f, names) + ', ' for f in form[1])})"
 
 
-_SCALAR = {  # NumPy's scalars have operators of their own: faster, and their power rounds differently
-    np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul, np.true_divide: operator.truediv,
-    np.negative: operator.neg, np.power: operator.pow,
-}  # fmt: skip
-
-
 def _label(function: Any) -> str:
     """A readable name: `add_`, `add_reduce_`."""
     owner = getattr(function, "__self__", None)
     words = [owner.__name__] if isinstance(owner, np.ufunc) else []
     return "_".join([*words, getattr(function, "__name__", "call").strip("_"), ""])
-
-
-def _merged(calls: list[Call]) -> list[Call]:
-    """`v = f(...)` followed by `target[...] = v` alone is `f(..., out=target)`."""
-    uses = Counter(v for call in calls for v in _reads(call))
-    found: list[Call] = []
-    for call in calls:
-        if call.function is np.ndarray.__setitem__ and call.args[1] is Ellipsis and found:
-            (target, _, item), before = call.args, found[-1]
-            fits = isinstance(item, Value) and before.results == (item,) and _takes_out(_direct(before)[0])
-            if fits and uses[item] == 1 and (item.shape, item.dtype) == (target.shape, target.dtype):
-                found[-1] = Call(before.function, before.args, {**before.kwargs, "out": target}, (), target)
-                continue
-        found.append(call)
-    return found
-
-
-def _without_repeats(calls: list[Call], outputs: list[Value]) -> list[Call]:
-    """Leave out a call whose like has been made before, if nothing that it reads was written since.
-
-    A result that is written later, shown by views or given back must stay itself, and so must its twin.
-    """
-    views = {v.root for call in calls for v in call.results if v.root is not v}
-    own = {*outputs, *views, *(call.writes.root for call in calls if call.writes is not None)}
-    same: dict[Value, Value] = {}
-    written: Counter[Value] = Counter()
-    seen: dict[Any, tuple[Call, list[int]]] = {}
-    found = []
-
-    def earlier(item: Any) -> Any:
-        if isinstance(item, Value):
-            return same.get(item, item)
-        return type(item)(map(earlier, item)) if isinstance(item, (tuple, list)) else item
-
-    def versions(call: Call) -> list[int]:
-        return [written[v.root] for v in _reads(call)]
-
-    for call in calls:
-        call = replace(call, args=earlier(call.args), kwargs={k: earlier(v) for k, v in call.kwargs.items()})
-        if call.writes is not None:
-            written[call.writes.root] += 1
-        elif (isinstance(call.function, np.ufunc) or call.function in _VIEWS) and not own.intersection(call.results):
-            key = (call.function, _key(call.args), _key(tuple(sorted(call.kwargs.items()))))
-            twin, before = seen.get(key, (call, []))
-            if twin is not call and before == versions(twin):
-                same[call.results[0]] = twin.results[0]
-                continue
-            seen[key] = (call, versions(call))
-        found.append(call)
-    return found
-
-
-_VIEWS = (np.ndarray.__getitem__, np.ndarray.transpose, np.ndarray.reshape)
-
-
-def _key(item: Any) -> Any:
-    if isinstance(item, (tuple, list)):
-        return tuple(map(_key, item))
-    return repr(item) if isinstance(item, (slice, int, float, str)) else id(item)
-
-
-def _takes_out(function: Any) -> bool:
-    return isinstance(function, np.ufunc) or function is np.dot or _is_reduction(function)
-
-
-def _is_reduction(function: Any) -> bool:
-    return getattr(function, "__name__", "") == "reduce" and isinstance(getattr(function, "__self__", None), np.ufunc)
-
-
-def _direct(call: Call) -> tuple[Any, dict[str, Any]]:
-    """The call that does the very same with less ceremony."""
-    plain = len(call.args) == 1 and not set(call.kwargs) - {"axis", "keepdims", "out"}
-    if call.function in (np.sum, np.max) and plain:
-        ufunc = np.add if call.function is np.sum else np.maximum
-        return ufunc.reduce, {"axis": None, **call.kwargs}
-    if call.function is np.matmul and all(isinstance(a, Value) and len(a.shape) == 2 for a in call.args):
-        return np.dot, call.kwargs
-    if call.function is np.reshape and set(call.kwargs) <= {"copy"} and call.kwargs.get("copy") is None:
-        return np.ndarray.reshape, {}
-    if call.function in _SCALAR and call.results and call.results[0].shape == () and not call.kwargs:
-        return _SCALAR[call.function], call.kwargs
-    return call.function, call.kwargs

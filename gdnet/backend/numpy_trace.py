@@ -1,6 +1,7 @@
 """Noting the NumPy calls of a function on a tape, by arrays that stand in for its arguments."""
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,19 +15,24 @@ class Untraceable(Exception):
 
 @dataclass(eq=False)
 class Value:
-    """One array of the trace. `root` owns the memory that it shows."""
+    """One array of the trace; a view shows the memory of another one, its `owner`."""
 
     name: str
-    root: "Value"
+    owner: "Value | None"
     shape: tuple[int, ...]
     dtype: np.dtype
     donated: bool = False  # an argument whose memory a result may take
+
+    @property
+    def root(self) -> "Value":
+        """The value that owns the memory."""
+        return self.owner or self
 
     def __repr__(self) -> str:
         return self.name
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """`results = function(*args, **kwargs)`; `writes` is the value that it changes, if any."""
 
@@ -83,6 +89,11 @@ def _astype(x: Any, *args: Any, **kwargs: Any) -> Any:
     return x.astype(*args, **kwargs)
 
 
+def is_astype(function: Any) -> bool:
+    """Whether a noted call converts its first argument to another dtype."""
+    return function in (np.ndarray.astype, _astype, getattr(np, "astype", None))
+
+
 def _tape(*groups: Any) -> "Tape":
     for group in groups:
         for a in group or ():
@@ -101,16 +112,17 @@ class Tape:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.inputs: list[Value] = []
-        self._owner: dict[int, Value] = {}  # id of the array that owns some memory -> its value
-        self._alive: list[np.ndarray] = []  # so that no id is used twice
+        self._owner: dict[int, Value] = {}  # id of the array that owns some memory -> its value, while it lives
         self._count = 0
 
     def wrap(self, array: Any, value: Value) -> Traced:
         plain = np.asarray(array)
         traced = plain.view(Traced)
         traced.tape, traced.value = self, value
-        self._owner.setdefault(id(_memory(plain)), value.root)
-        self._alive += [plain, _memory(plain)]
+        memory = _memory(plain)
+        if id(memory) not in self._owner:
+            self._owner[id(memory)] = value.root
+            weakref.finalize(memory, self._owner.pop, id(memory))  # the id may come again
         return traced
 
     def input(self, array: Any, donated: bool = False) -> Traced:
@@ -147,9 +159,7 @@ class Tape:
     def _new(self, array: Any) -> Value:
         owner = self._owner.get(id(_memory(array))) if isinstance(array, np.ndarray) else None
         self._count += 1
-        value = Value(f"v{self._count}", None, np.shape(array), array.dtype)  # type: ignore[arg-type]
-        value.root = value if owner is None else owner
-        return value
+        return Value(f"v{self._count}", owner, np.shape(array), array.dtype)
 
     def _plain(self, a: Any) -> Any:
         if isinstance(a, Traced):
@@ -175,21 +185,12 @@ def _memory(a: np.ndarray) -> np.ndarray:
     return a
 
 
-def opaque(*reuses: int) -> Callable[[Callable], Callable]:
-    """Let a hand-written kernel, `kernel(backend, *args, out=None)`, appear in a program as one call.
+def opaque(kernel: Callable) -> Callable:
+    """Let a hand-written kernel, `kernel(backend, *args)`, appear in a program as one call."""
 
-    `reuses` numbers, for each result, the argument whose memory it may take when that argument was donated; the kernel
-    is then called with `out`, one array a result.
-    """
+    @functools.wraps(kernel)
+    def call(backend: Any, *args: Any) -> Any:
+        tape = next((a.tape for a in args if isinstance(a, Traced)), None)
+        return kernel(backend, *args) if tape is None else tape.call(kernel, (backend, *args), {})
 
-    def decorate(kernel: Callable) -> Callable:
-        kernel.reuses = reuses  # type: ignore[attr-defined]
-
-        @functools.wraps(kernel)
-        def call(backend: Any, *args: Any) -> Any:
-            tape = next((a.tape for a in args if isinstance(a, Traced)), None)
-            return kernel(backend, *args) if tape is None else tape.call(kernel, (backend, *args), {})
-
-        return call
-
-    return decorate
+    return call

@@ -8,6 +8,7 @@ Linux lets it be set back, else `ru_maxrss`), for NumPy also the peak of `tracem
 lost to the process. `peak_bytes` is the last of these after the first steps, which compile.
 """
 
+import gc
 import json
 import subprocess
 import sys
@@ -88,6 +89,7 @@ def _traced(step: GdnetStep) -> dict[str, int]:
     step.reset()
     step.run(STEPS)
     whole = tracemalloc.get_traced_memory()[1]
+    gc.collect()  # what Python keeps of the compilation for later use
     tracemalloc.reset_peak()
     step.run(STEPS)
     steady = tracemalloc.get_traced_memory()[1]

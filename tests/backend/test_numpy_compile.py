@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 import gdnet as gd
-from gdnet.backend import get_backend
+from gdnet.backend import get_backend, numpy_chain
 from gdnet.backend.numpy_compile import CHECKED_CALLS, CompiledStep
 from gdnet.backend.numpy_trace import opaque
 from gdnet.backend.tree import flatten, unflatten
-from gdnet.optimizers.first_order.adam import adam_update
 from gdnet.testing.cases_optimizers import FIRST_ORDER
 
 RNG = np.random.default_rng(0)
@@ -123,13 +122,23 @@ def test_donated_arguments_give_their_memory_and_others_do_not():
 
 @pytest.mark.parametrize("size", [1, 100, 1 << 16, 200_000, 1_100_000])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_blocked_adam_is_the_agnostic_one(size, dtype):
-    args = [RNG.standard_normal(size).astype(dtype) for _ in range(4)]
-    args[2] = args[2] ** 2
-    options = (np.asarray(0.01, dtype), np.asarray(3, np.int32), 0.9, 0.999, 1e-8)
-    backend = get_backend()
-    for a, b in zip(adam_update(backend, *args, *options), adam_update.body(np, *args, *options), strict=True):
-        np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("written", [True, False], ids=["chain.c", "numpy"])
+def test_a_compiled_update_is_one_chain_and_gives_the_same_bits(size, dtype, written, monkeypatch):
+    if not written:
+        monkeypatch.setattr(numpy_chain, "compiled", None)
+    rule = gd.Adam(lr=0.01)
+    update = get_backend().compile(lambda theta, state, g: rule.apply(g, state, theta), donate=(0, 1))
+    theta = RNG.standard_normal(size).astype(dtype)
+    a, b = (theta.copy(), rule.init(theta)), (theta.copy(), rule.init(theta))
+    for _ in range(5):
+        g = RNG.standard_normal(size).astype(dtype)
+        a, b = rule.apply(g, a[1], a[0]), update(*b, g)
+        for x, y in zip(flatten(a)[0], flatten(b)[0], strict=True):
+            np.testing.assert_array_equal(x, y)
+    assert used(update)
+    (program,) = update.programs.values()
+    assert program.source.count("chain_") == (1 if written or size > numpy_chain.BLOCK else 0)
+    assert "empty" not in program.source  # the results lie where the arguments lay
 
 
 def test_a_repeated_expression_is_computed_once():
@@ -156,7 +165,7 @@ def test_a_step_that_cannot_be_written_down_is_simply_run(step):
 
 
 def test_an_own_kernel_is_one_call():
-    @opaque()
+    @opaque
     def kernel(backend, x, y):
         return np.add(x, y), x * y
 

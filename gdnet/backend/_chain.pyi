@@ -1,0 +1,3 @@
+from typing import Any
+
+def run(code: bytes, arrays: tuple[Any, ...], rooms: int, start: int, stop: int, size: int) -> None: ...

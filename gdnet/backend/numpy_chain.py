@@ -1,0 +1,114 @@
+"""Chains of elementwise operations on arrays of one shape, in one pass over memory.
+
+Ten NumPy calls read and write whole arrays ten times. A chain runs all of them on one part of the arrays after the
+other, so that what lies between them stays in the cache: by the compiled loops of `chain.c` where the package was
+installed with a C compiler, else by NumPy's own functions on larger parts. Either way every operation is the one that
+NumPy does, so the results are the same bit for bit.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+compiled: Any
+try:
+    from gdnet.backend import _chain as compiled
+except ImportError:  # installed without a C compiler
+    compiled = None
+
+_IN_ORDER = (
+    np.add, np.subtract, np.multiply, np.true_divide, np.maximum, np.minimum, np.greater, np.greater_equal, np.less,
+    np.less_equal, np.sqrt, np.negative, np.absolute,
+)  # fmt: skip
+OPERATIONS: dict[Any, int] = {function: code for code, function in enumerate(_IN_ORDER)}
+"""What may stand in a chain, by the number that `chain.c` knows it under. Comparisons give 1 and 0."""
+SPREAD_ROW, SPREAD_COLUMN = len(OPERATIONS), len(OPERATIONS) + 1
+"""Into a room: a vector at every row of a matrix, a number a row along its columns."""
+ROOMS, SPREADS = 6, 2
+"""How many results and how many spread operands one chain keeps to itself at a time."""
+
+BLOCK = 1 << 16
+"""Elements of one part where NumPy's functions do the work: few enough that the parts of all arrays stay in the cache
+from the first call to the last, so many that the interpreter's share, ten calls a part, is small."""
+PARALLEL = 1 << 20
+"""Elements from which on a chain is shared by the cores; below, handing work over costs more than it saves."""
+
+
+def pays(shape: tuple[int, ...]) -> bool:
+    """Whether a chain on arrays of this shape is faster than its calls."""
+    return math.prod(shape) > (0 if compiled is not None else BLOCK)
+
+
+def spread(shape: tuple[int, ...], over: tuple[int, ...]) -> int | None:
+    """The operation that spreads an array of this shape over a matrix, if there is one and it is compiled."""
+    if compiled is None or len(over) != 2 or math.prod(over) == 0:
+        return None
+    return {(over[1],): SPREAD_ROW, (1, over[1]): SPREAD_ROW, (over[0], 1): SPREAD_COLUMN}.get(shape)
+
+
+class ChainKernel:
+    """`kernel(*places)` runs `code` on arrays and numbers: four bytes a call, `(operation, result, a, b)`.
+
+    A number below `n_places` is a place, the others are rooms for results that stay inside. A unary operation names
+    its operand twice.
+    """
+
+    def __init__(self, code: bytes, n_places: int, shape: tuple[int, ...], dtype: Any) -> None:
+        self.code, self.n_places, self.shape, self.size = code, n_places, shape, math.prod(shape)
+        self.dtype, self.calls = dtype, [tuple(code[k : k + 4]) for k in range(0, len(code), 4)]
+        self.rooms = max([0, *(max(call[1:]) + 1 - n_places for call in self.calls)])
+
+    def __call__(self, *places: Any) -> None:
+        if compiled is not None:
+            try:
+                if self.size < PARALLEL:
+                    return compiled.run(self.code, places, self.rooms, 0, self.size, self.size)
+                return on_all_cores(self._part(places), self.size)
+            except BufferError:  # an argument that is not contiguous
+                pass
+        if all(a.flags.c_contiguous and a.size == self.size for a in places if np.ndim(a)):
+            flat = [a.reshape(-1) if np.ndim(a) else a for a in places]
+            return on_all_cores(lambda start, stop: self._in_blocks(flat, start, stop), self.size)
+        return self._run([*places, *(np.empty(self.shape, self.dtype) for _ in range(self.rooms))])
+
+    def _part(self, places: tuple) -> Callable[[int, int], None]:
+        return lambda start, stop: compiled.run(self.code, places, self.rooms, start, stop, self.size)
+
+    def _in_blocks(self, places: Sequence[Any], start: int, stop: int) -> None:
+        rooms = np.empty((self.rooms, min(BLOCK, stop - start)), self.dtype)
+        for low in range(start, stop, BLOCK):
+            part = slice(low, min(low + BLOCK, stop))
+            self._run([*(a[part] if np.ndim(a) else a for a in places), *rooms[:, : part.stop - low]])
+
+    def _run(self, places: Sequence[Any]) -> None:
+        for operation, result, a, b in self.calls:
+            function: Any = _IN_ORDER[operation] if operation < len(_IN_ORDER) else np.positive
+            operands = (places[a],) if function.nin == 1 else (places[a], places[b])
+            function(*operands, out=places[result])
+
+
+@functools.cache
+def _workers() -> tuple[Any, int]:
+    """The threads that help, and into how many parts work is cut; `OMP_NUM_THREADS` bounds them as it does BLAS."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parts = max(1, min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores)))
+    return (ThreadPoolExecutor(parts - 1, "gdnet") if parts > 1 else None), parts
+
+
+def on_all_cores(work: Callable[[int, int], None], size: int) -> None:
+    """`work(start, stop)` for parts that make up 0..size, each of whole blocks, at the same time where it pays."""
+    pool, parts = _workers() if size >= PARALLEL else (None, 1)
+    if pool is None:
+        return work(0, size)
+    step = -(-size // (parts * BLOCK)) * BLOCK
+    handed = [pool.submit(work, start, min(start + step, size)) for start in range(step, size, step)]
+    work(0, min(step, size))
+    for part in handed:
+        part.result()
+    return None
