@@ -40,17 +40,16 @@ def _with_options(name: str) -> Callable:
 
 
 def _update(name: str) -> Callable:
-    def update(backend: Backend, *args: Any) -> Any:
-        return elementwise(name)(*args)
+    """An optimizer's update. Its results differ in size, so CuPy does not make them itself: `m1` is like `m`."""
+    given, made = (
+        [part.rpartition(" ")[2] for part in text.split(", ")] for text in (UPDATES[name].inputs, UPDATES[name].outputs)
+    )
+    models = [given.index(result.removesuffix("1")) for result in made]
+
+    def update(backend: Backend, *args: Any) -> tuple[Array, ...]:
+        return elementwise(name)(*args, *[cp.empty_like(args[i]) for i in models])
 
     return update
-
-
-def nadam_update(backend: Backend, g: Array, m: Array, v: Array, theta: Array, *options: Any) -> tuple[Array, ...]:
-    """The last result has another size than the others, so CuPy does not make them itself."""
-    lr, step, product, *numbers = options
-    results = cp.empty_like(theta), cp.empty_like(m), cp.empty_like(v), cp.empty_like(product)
-    return elementwise("nadam_update")(g, m, v, theta, lr, step, product, *numbers, *results)
 
 
 C_TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "long long"}
@@ -93,7 +92,6 @@ def uniform_numbers(backend: Backend, n: int, words: tuple[int, int], step: Arra
 KERNELS: dict[str, Callable] = {
     **{name: _with_options(name) for name in (*ACTIVATIONS, *BIASED, *LOSSES)},
     **{name: _update(name) for name in UPDATES},
-    "nadam_update": nadam_update,
     "softmax_cross_entropy": softmax_cross_entropy,
     "uniform_numbers": uniform_numbers,
 }

@@ -118,34 +118,40 @@ LOSSES = {
 
 # -- optimizer updates: the whole parameter vector in one launch; lr and step are arrays of one element ----------------
 
-_UNBIAS = "T t = T(step); T c1 = -expm1(t * log(beta1)); T c2 = -expm1(t * log(beta2));"
+
+def _counted(inputs: str, outputs: str, body: str) -> Kernel:
+    """An update that also writes the number of this step, `step` and one more: by the thread of the first element."""
+    return Kernel(inputs, f"{outputs}, raw int32 step1", f"{body}; if (i == 0) step1[0] = step + 1")
+
+
+_UNBIAS = "T t = T(step + 1); T c1 = -expm1(t * log(beta1)); T c2 = -expm1(t * log(beta2));"
 
 UPDATES = {
-    "sgd_update": Kernel("T g, T theta, T lr", "T theta1", "theta1 = theta - lr * g"),
-    "momentum_update": Kernel(
-        "T g, T velocity, T theta, T lr, T momentum",
+    "sgd_update": _counted("T g, T theta, T lr, int32 step", "T theta1", "theta1 = theta - lr * g"),
+    "momentum_update": _counted(
+        "T g, T velocity, T theta, T lr, int32 step, T momentum",
         "T theta1, T velocity1",
         "T v = momentum * velocity + g; theta1 = theta - lr * v; velocity1 = v",
     ),
-    "nesterov_update": Kernel(
-        "T g, T velocity, T theta, T lr, T momentum",
+    "nesterov_update": _counted(
+        "T g, T velocity, T theta, T lr, int32 step, T momentum",
         "T theta1, T velocity1",
         "T v = momentum * velocity + g; theta1 = theta - lr * (momentum * v + g); velocity1 = v",
     ),
-    "adagrad_update": Kernel(
+    "adagrad_update": _counted(
         "T g, T square, T theta, T lr, int32 step, T lr_decay, T eps",
         "T theta1, T square1",
         """
         T s = square + g * g;
-        theta1 = theta - (lr / (T(1) + (T(step) - T(1)) * lr_decay)) * (g / (sqrt(s) + eps));
+        theta1 = theta - (lr / (T(1) + T(step) * lr_decay)) * (g / (sqrt(s) + eps));
         square1 = s""",
     ),
-    "rmsprop_update": Kernel(
-        "T g, T square, T theta, T lr, T alpha, T eps",
+    "rmsprop_update": _counted(
+        "T g, T square, T theta, T lr, int32 step, T alpha, T eps",
         "T theta1, T square1",
         "T s = alpha * square + (T(1) - alpha) * (g * g); theta1 = theta - lr * (g / (sqrt(s) + eps)); square1 = s",
     ),
-    "adam_update": Kernel(
+    "adam_update": _counted(
         "T g, T m, T v, T theta, T lr, int32 step, T beta1, T beta2, T eps",
         "T theta1, T m1, T v1",
         _UNBIAS
@@ -156,11 +162,11 @@ UPDATES = {
         theta1 = theta - (lr * (T(1) - beta1) / (c1 * s)) * (a / (sqrt(b) + eps / s));
         m1 = a; v1 = b""",
     ),
-    "nadam_update": Kernel(
+    "nadam_update": _counted(
         "T g, T m, T v, T theta, T lr, int32 step, T product, T beta1, T beta2, T eps, T momentum_decay",
         "T theta1, T m1, T v1, raw T product1",
         """
-        T t = T(step), c2 = -expm1(t * log(beta2));
+        T t = T(step + 1), c2 = -expm1(t * log(beta2));
         T mu = beta1 * (T(1) - T(0.5) * pow(T(0.96), t * momentum_decay));
         T mu_next = beta1 * (T(1) - T(0.5) * pow(T(0.96), (t + T(1)) * momentum_decay));
         T q = product * mu;
@@ -171,16 +177,16 @@ UPDATES = {
         m1 = a; v1 = b;
         if (i == 0) product1[0] = q""",
     ),
-    "lion_update": Kernel(
-        "T g, T m, T theta, T lr, T beta1, T beta2",
+    "lion_update": _counted(
+        "T g, T m, T theta, T lr, int32 step, T beta1, T beta2",
         "T theta1, T m1",
         """
         T c = beta1 * m + (T(1) - beta1) * g;
         theta1 = theta - lr * T((c > T(0)) - (c < T(0)));
         m1 = beta2 * m + (T(1) - beta2) * g""",
     ),
-    "rprop_update": Kernel(
-        "T g, T previous, T sizes, T theta, T shrink, T grow, T smallest, T largest",
+    "rprop_update": _counted(
+        "T g, T previous, T sizes, T theta, int32 step, T shrink, T grow, T smallest, T largest",
         "T theta1, T previous1, T sizes1",
         """
         T turn = T((g > T(0)) - (g < T(0))) * T((previous > T(0)) - (previous < T(0)));

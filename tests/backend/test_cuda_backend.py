@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gdnet.backend.cuda_sources import UPDATES
+
 
 @pytest.fixture(scope="module")
 def cupy(request):
@@ -128,6 +130,17 @@ def test_while_one_thread_captures_the_others_multiply_as_before(cupy, backend):
         other.join()
         seen.append(backend.products.gemm)
     assert [*seen, backend.products.gemm] == [None, "capturing", None]
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_results_of_an_update_are_as_large_as_what_they_replace(cupy, name, monkeypatch):
+    from gdnet.backend import cuda_kernels
+
+    monkeypatch.setattr(cuda_kernels, "elementwise", lambda name: lambda *args: args)
+    monkeypatch.setattr(cupy, "empty_like", lambda a: f"{a}1")
+    given, made = ([part.split()[-1] for part in text.split(", ")] for text in UPDATES[name][:2])
+    assert list(cuda_kernels.KERNELS[name](None, *given)) == [*given, *made]
+    assert "step1" in made
 
 
 def test_memory_is_what_pool_and_driver_have(cupy, backend, monkeypatch):

@@ -216,7 +216,7 @@ def test_optimizer_update(name, dtype, tmp_path):
         found = run(501, *args)
         for i, result in enumerate(found):  # of one element in the state
             found[i] = result.reshape(()) if result.size == 1 else result
-        return tuple(found) if len(found) > 1 else found[0]
+        return tuple(found)
 
     def trajectory(kernels):
         rule, point, points = RULES[name](), theta, []
@@ -229,6 +229,8 @@ def test_optimizer_update(name, dtype, tmp_path):
                 points.append(point)
         finally:
             backend.kernels = kept
+        assert state.step == 10
+        assert state.step.dtype == np.int32
         return np.stack(points)
 
     plain, fused = trajectory({}), trajectory({name: kernel})

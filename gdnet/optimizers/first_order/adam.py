@@ -41,12 +41,13 @@ def moments(
 def adam_update(
     xp: Any, gradient: Array, m: Array, v: Array, theta: Array, lr: Array, step: Array,
     beta1: float, beta2: float, eps: float,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """(θ⁺, m⁺, v⁺) with the sums m⁺ = β₁ m + g and v⁺ = β₂ v + g².
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """(θ⁺, m⁺, v⁺, t) for step t = step + 1, with the sums m⁺ = β₁ m + g and v⁺ = β₂ v + g².
 
     With m̂ = a m⁺ for a = (1 - β₁) / (1 - β₁ᵗ) and √v̂ = s √v⁺ for s² = (1 - β₂) / (1 - β₂ᵗ) the step
     lr m̂ / (√v̂ + ε) is (lr a / s) m⁺ / (√v⁺ + ε / s): numbers are scaled, vectors are not.
     """
+    step = step + 1
     t = xp.astype(step, theta.dtype)
     s = xp.sqrt((1.0 - beta2) / unbias(xp, beta2, t))
     m, v = beta1 * m, beta2 * v
@@ -54,7 +55,7 @@ def adam_update(
     v += gradient * gradient
     size = xp.sqrt(v)
     size += eps / s
-    return theta - (lr * (1.0 - beta1) / (unbias(xp, beta1, t) * s)) * (m / size), m, v
+    return theta - (lr * (1.0 - beta1) / (unbias(xp, beta1, t) * s)) * (m / size), m, v, step
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,9 +77,8 @@ class Adam(FirstOrder):
         return AdamState(step, lr, xp.zeros_like(theta), xp.zeros_like(theta))
 
     def update(self, gradient: Array, state: Any, theta: Array) -> tuple[Array, Any]:
-        step = state.step + 1
-        theta, m, v = adam_update(
-            backend_of(theta), gradient, state.m, state.v, theta, state.lr, step, *self.betas, self.eps
+        theta, m, v, step = adam_update(
+            backend_of(theta), gradient, state.m, state.v, theta, state.lr, state.step, *self.betas, self.eps
         )
         return theta, AdamState(step, state.lr, m, v)
 
@@ -112,8 +112,9 @@ class NAdamState(NamedTuple):
 def nadam_update(
     xp: Any, gradient: Array, m: Array, v: Array, theta: Array, lr: Array, step: Array, product: Array,
     beta1: float, beta2: float, eps: float, momentum_decay: float,
-) -> tuple[Array, Array, Array, Array]:  # fmt: skip
-    """(θ⁺, m⁺, v⁺, Π⁺) as in `NAdam`, with Π the product of all μ so far."""
+) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
+    """(θ⁺, m⁺, v⁺, Π⁺, t) as in `NAdam`, with Π the product of all μ so far."""
+    step = step + 1
     t = xp.astype(step, theta.dtype)
     mu = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
     mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1.0) * momentum_decay))
@@ -123,7 +124,7 @@ def nadam_update(
     size += eps
     direction = ((1.0 - mu) / (1.0 - product)) * gradient
     direction += (mu_next / (1.0 - product * mu_next)) * m
-    return theta - lr * (direction / size), m, v, product
+    return theta - lr * (direction / size), m, v, product, step
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,9 +150,8 @@ class NAdam(Adam):
         return NAdamState(step, lr, xp.zeros_like(theta), xp.zeros_like(theta), xp.ones_like(lr))
 
     def update(self, gradient: Array, state: NAdamState, theta: Array) -> tuple[Array, NAdamState]:
-        step = state.step + 1
-        theta, m, v, product = nadam_update(
-            backend_of(theta), gradient, state.m, state.v, theta, state.lr, step, state.product,
+        theta, m, v, product, step = nadam_update(
+            backend_of(theta), gradient, state.m, state.v, theta, state.lr, state.step, state.product,
             *self.betas, self.eps, self.momentum_decay,
         )  # fmt: skip
         return theta, NAdamState(step, state.lr, m, v, product)

@@ -17,21 +17,22 @@ class SquareState(NamedTuple):
 @overridable
 def adagrad_update(
     xp: Any, gradient: Array, square: Array, theta: Array, lr: Array, step: Array, lr_decay: float, eps: float
-) -> tuple[Array, Array]:
-    """(θ⁺, s⁺): s⁺ = s + g², θ⁺ = θ - lr / (1 + (t - 1) lr_decay) · g / (√s⁺ + ε)."""
+) -> tuple[Array, Array, Array]:
+    """(θ⁺, s⁺, t): s⁺ = s + g², θ⁺ = θ - lr / (1 + (t - 1) lr_decay) · g / (√s⁺ + ε)."""
+    step = step + 1
     t = xp.astype(step, theta.dtype)
     square = square + gradient * gradient
-    return theta - (lr / (1.0 + (t - 1.0) * lr_decay)) * (gradient / (xp.sqrt(square) + eps)), square
+    return theta - (lr / (1.0 + (t - 1.0) * lr_decay)) * (gradient / (xp.sqrt(square) + eps)), square, step
 
 
 @overridable
 def rmsprop_update(
-    xp: Any, gradient: Array, square: Array, theta: Array, lr: Array, alpha: float, eps: float
-) -> tuple[Array, Array]:
-    """(θ⁺, s⁺): s⁺ = α s + (1 - α) g², θ⁺ = θ - lr g / (√s⁺ + ε)."""
+    xp: Any, gradient: Array, square: Array, theta: Array, lr: Array, step: Array, alpha: float, eps: float
+) -> tuple[Array, Array, Array]:
+    """(θ⁺, s⁺, t): s⁺ = α s + (1 - α) g², θ⁺ = θ - lr g / (√s⁺ + ε)."""
     square = alpha * square
     square += (1.0 - alpha) * (gradient * gradient)
-    return theta - lr * (gradient / (xp.sqrt(square) + eps)), square
+    return theta - lr * (gradient / (xp.sqrt(square) + eps)), square, step + 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,9 +56,8 @@ class AdaGrad(FirstOrder):
         return SquareState(step, lr, xp.full_like(theta, self.initial_accumulator_value))
 
     def update(self, gradient: Array, state: SquareState, theta: Array) -> tuple[Array, SquareState]:
-        step = state.step + 1
-        theta, square = adagrad_update(
-            backend_of(theta), gradient, state.square, theta, state.lr, step, self.lr_decay, self.eps
+        theta, square, step = adagrad_update(
+            backend_of(theta), gradient, state.square, theta, state.lr, state.step, self.lr_decay, self.eps
         )
         return theta, SquareState(step, state.lr, square)
 
@@ -82,7 +82,7 @@ class RMSProp(FirstOrder):
         return SquareState(step, lr, xp.zeros_like(theta))
 
     def update(self, gradient: Array, state: SquareState, theta: Array) -> tuple[Array, SquareState]:
-        theta, square = rmsprop_update(
-            backend_of(theta), gradient, state.square, theta, state.lr, self.alpha, self.eps
-        )  # fmt: skip
-        return theta, SquareState(state.step + 1, state.lr, square)
+        theta, square, step = rmsprop_update(
+            backend_of(theta), gradient, state.square, theta, state.lr, state.step, self.alpha, self.eps
+        )
+        return theta, SquareState(step, state.lr, square)

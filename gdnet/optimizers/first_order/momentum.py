@@ -15,24 +15,24 @@ class MomentumState(NamedTuple):
 
 @overridable
 def momentum_update(
-    xp: Any, gradient: Array, velocity: Array, theta: Array, lr: Array, momentum: float
-) -> tuple[Array, Array]:
-    """(θ⁺, v⁺): v⁺ = μ v + g, θ⁺ = θ - lr v⁺."""
+    xp: Any, gradient: Array, velocity: Array, theta: Array, lr: Array, step: Array, momentum: float
+) -> tuple[Array, Array, Array]:
+    """(θ⁺, v⁺, t): v⁺ = μ v + g, θ⁺ = θ - lr v⁺."""
     velocity = momentum * velocity
     velocity += gradient
-    return theta - lr * velocity, velocity
+    return theta - lr * velocity, velocity, step + 1
 
 
 @overridable
 def nesterov_update(
-    xp: Any, gradient: Array, velocity: Array, theta: Array, lr: Array, momentum: float
-) -> tuple[Array, Array]:
-    """(θ⁺, v⁺): v⁺ = μ v + g, θ⁺ = θ - lr (g + μ v⁺)."""
+    xp: Any, gradient: Array, velocity: Array, theta: Array, lr: Array, step: Array, momentum: float
+) -> tuple[Array, Array, Array]:
+    """(θ⁺, v⁺, t): v⁺ = μ v + g, θ⁺ = θ - lr (g + μ v⁺)."""
     velocity = momentum * velocity
     velocity += gradient
     direction = momentum * velocity
     direction += gradient
-    return theta - lr * direction, velocity
+    return theta - lr * direction, velocity, step + 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,10 +53,10 @@ class Momentum(FirstOrder):
         return MomentumState(step, lr, xp.zeros_like(theta))
 
     def update(self, gradient: Array, state: MomentumState, theta: Array) -> tuple[Array, MomentumState]:
-        theta, velocity = momentum_update(
-            backend_of(theta), gradient, state.velocity, theta, state.lr, self.momentum
-        )  # fmt: skip
-        return theta, MomentumState(state.step + 1, state.lr, velocity)
+        theta, velocity, step = momentum_update(
+            backend_of(theta), gradient, state.velocity, theta, state.lr, state.step, self.momentum
+        )
+        return theta, MomentumState(step, state.lr, velocity)
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,7 +72,7 @@ class Nesterov(Momentum):
     """
 
     def update(self, gradient: Array, state: MomentumState, theta: Array) -> tuple[Array, MomentumState]:
-        theta, velocity = nesterov_update(
-            backend_of(theta), gradient, state.velocity, theta, state.lr, self.momentum
-        )  # fmt: skip
-        return theta, MomentumState(state.step + 1, state.lr, velocity)
+        theta, velocity, step = nesterov_update(
+            backend_of(theta), gradient, state.velocity, theta, state.lr, state.step, self.momentum
+        )
+        return theta, MomentumState(step, state.lr, velocity)

@@ -13,9 +13,9 @@ class SGDState(NamedTuple):
 
 
 @overridable
-def sgd_update(xp: Any, gradient: Array, theta: Array, lr: Array) -> Array:
-    """θ⁺ = θ - lr g."""
-    return theta - lr * gradient
+def sgd_update(xp: Any, gradient: Array, theta: Array, lr: Array, step: Array) -> tuple[Array, Array]:
+    """(θ⁺, t): θ⁺ = θ - lr g, in step t = step + 1."""
+    return theta - lr * gradient, step + 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,4 +32,5 @@ class SGD(FirstOrder):
         return SGDState(step, lr)
 
     def update(self, gradient: Array, state: SGDState, theta: Array) -> tuple[Array, SGDState]:
-        return sgd_update(backend_of(theta), gradient, theta, state.lr), SGDState(state.step + 1, state.lr)
+        theta, step = sgd_update(backend_of(theta), gradient, theta, state.lr, state.step)
+        return theta, SGDState(step, state.lr)

@@ -17,14 +17,14 @@ class LionState(NamedTuple):
 
 @overridable
 def lion_update(
-    xp: Any, gradient: Array, m: Array, theta: Array, lr: Array, beta1: float, beta2: float
-) -> tuple[Array, Array]:
-    """(θ⁺, m⁺): θ⁺ = θ - lr sign(β₁ m + (1 - β₁) g), m⁺ = β₂ m + (1 - β₂) g."""
+    xp: Any, gradient: Array, m: Array, theta: Array, lr: Array, step: Array, beta1: float, beta2: float
+) -> tuple[Array, Array, Array]:
+    """(θ⁺, m⁺, t): θ⁺ = θ - lr sign(β₁ m + (1 - β₁) g), m⁺ = β₂ m + (1 - β₂) g."""
     direction = beta1 * m
     direction += (1.0 - beta1) * gradient
     m = beta2 * m
     m += (1.0 - beta2) * gradient
-    return theta - lr * xp.sign(direction), m
+    return theta - lr * xp.sign(direction), m, step + 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,8 +47,8 @@ class Lion(FirstOrder):
         return LionState(step, lr, xp.zeros_like(theta))
 
     def update(self, gradient: Array, state: LionState, theta: Array) -> tuple[Array, LionState]:
-        theta, m = lion_update(backend_of(theta), gradient, state.m, theta, state.lr, *self.betas)
-        return theta, LionState(state.step + 1, state.lr, m)
+        theta, m, step = lion_update(backend_of(theta), gradient, state.m, theta, state.lr, state.step, *self.betas)
+        return theta, LionState(step, state.lr, m)
 
 
 class RpropState(NamedTuple):
@@ -60,15 +60,15 @@ class RpropState(NamedTuple):
 
 @overridable
 def rprop_update(
-    xp: Any, gradient: Array, previous: Array, sizes: Array, theta: Array,
+    xp: Any, gradient: Array, previous: Array, sizes: Array, theta: Array, step: Array,
     shrink: float, grow: float, smallest: float, largest: float,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """(θ⁺, g⁺, Δ⁺): Δ grows where g keeps its sign and shrinks where it turns, and there g⁺ = 0 and θ rests."""
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """(θ⁺, g⁺, Δ⁺, t): Δ grows where g keeps its sign and shrinks where it turns, and there g⁺ = 0 and θ rests."""
     turn = xp.sign(gradient) * xp.sign(previous)
     factor = xp.where(turn > 0.0, grow, xp.where(turn < 0.0, shrink, xp.ones_like(turn)))
     sizes = xp.minimum(xp.maximum(sizes * factor, smallest), largest)
     gradient = xp.where(turn < 0.0, 0.0, gradient)
-    return theta - xp.sign(gradient) * sizes, gradient, sizes
+    return theta - xp.sign(gradient) * sizes, gradient, sizes, step + 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,10 +105,10 @@ class Rprop(FirstOrder):
         return RpropState(step, lr, xp.zeros_like(theta), xp.zeros_like(theta) + lr)
 
     def update(self, gradient: Array, state: RpropState, theta: Array) -> tuple[Array, RpropState]:
-        theta, previous, sizes = rprop_update(
-            backend_of(theta), gradient, state.previous, state.sizes, theta, *self.etas, *self.step_sizes
+        theta, previous, sizes, step = rprop_update(
+            backend_of(theta), gradient, state.previous, state.sizes, theta, state.step, *self.etas, *self.step_sizes
         )
-        return theta, RpropState(state.step + 1, state.lr, previous, sizes)
+        return theta, RpropState(step, state.lr, previous, sizes)
 
     def with_lr(self, state: Any, lr: float) -> Any:
         """Refused: after the first step nothing depends on lr."""
