@@ -43,6 +43,11 @@ def pays(shape: tuple[int, ...]) -> bool:
     return math.prod(shape) > (0 if compiled is not None else BLOCK)
 
 
+def shortest() -> int:
+    """From how many calls on a chain is faster; a compiled one does single calls as fast as NumPy or faster."""
+    return 1 if compiled is not None else 2
+
+
 def spread(shape: tuple[int, ...], over: tuple[int, ...]) -> int | None:
     """The operation that spreads an array of this shape over a matrix, if there is one and it is compiled."""
     if compiled is None or len(over) != 2 or math.prod(over) == 0:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gdnet.backend.numpy_chain import OPERATIONS, SPREADS, pays, spread
+from gdnet.backend.numpy_chain import OPERATIONS, SPREADS, pays, shortest, spread
 from gdnet.backend.numpy_trace import Call, Value, is_astype
 
 LONGEST = 20
@@ -208,7 +208,7 @@ def _chained(calls: list[Call], outputs: list[Value]) -> list[Call]:
 
     def close(kind: Any) -> None:
         links = chains.pop(kind)
-        if len(links) == 1:
+        if len(links) < shortest():
             found.append(links[0])
             return
         inner = Counter(v for link in links for v in reads(link))

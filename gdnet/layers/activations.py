@@ -15,7 +15,7 @@ from gdnet.layers.elementwise import Elementwise
 def sigmoid(xp: Any, x: Array) -> Array:
     """1 / (1 + exp(-x)), also written exp(x) / (1 + exp(x)): whichever exponential cannot overflow."""
     e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, xp.ones_like(x), e) / (1.0 + e)
+    return xp.maximum(xp.astype(x >= 0, x.dtype), e) / (1.0 + e)  # the numerator is 1 for x >= 0, else e
 
 
 def gate(xp: Any, x: Array, y: Array) -> Array:
