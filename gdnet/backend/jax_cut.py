@@ -1,5 +1,6 @@
 """A vector on JAX that stays cut into parts between two calls of a compiled step."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,8 +43,13 @@ class Cut:
     __jax_array__ = whole
 
     @property
-    def shape(self) -> tuple[int]:
-        return (sum(part.shape[0] for part in self.parts),)
+    def bounds(self) -> tuple[int, ...]:
+        """Where the parts begin, and the end of the last one."""
+        return tuple(itertools.accumulate([part.shape[0] for part in self.parts], initial=0))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.bounds[-1:]
 
     @property
     def dtype(self) -> Any:

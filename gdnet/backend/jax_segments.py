@@ -57,7 +57,10 @@ def recut(vector: Any, bounds: tuple[int, ...]) -> Cut:
     return Cut([window(parts, a, b) for a, b in itertools.pairwise(bounds)])
 
 
-cut_at = jax.jit(recut, static_argnums=1)
+def cut_host(vector: Any, bounds: tuple[int, ...]) -> Cut:
+    """As `recut`, through the host, whose memory it is: there is nothing to compile."""
+    host = np.asarray(vector)
+    return Cut([jax.device_put(host[a:b].copy(), vector.sharding) for a, b in itertools.pairwise(bounds)])
 
 
 def choose_bounds(closed: ClosedJaxpr, size: int) -> tuple[int, ...]:
@@ -185,7 +188,10 @@ class CutStep:
 
     def __call__(self, *args: Any) -> Any:
         k = self.donated
-        if jax.tree.structure(args[:k]) in self.settled:  # they come from here
+        if not is_cut(args[0]):
+            if self.bounds.get(getattr(args[0], "shape", ())) == ():
+                return self.plain(*args)
+        elif jax.tree.structure(args[:k]) in self.settled:  # they come from here
             return self.by_parts(*args)
         run, ready = self._prepare(args)
         results = run(*ready)
@@ -209,8 +215,13 @@ class CutStep:
             if shape not in self.bounds:
                 self.bounds[shape] = choose_bounds(self._trace(args)[0], shape[0])
             if bounds := self.bounds[shape]:
-                ready = map_leaves(lambda a: cut_at(a, bounds) if np.shape(a) == shape else a, args[: self.donated])
-                return self.by_parts, (*ready, *args[self.donated :])
+
+                def ready(a: Any) -> Any:
+                    if np.shape(a) != shape or (is_cut(a) and a.bounds == bounds):
+                        return a
+                    return cut_host(jnp.asarray(whole(a)), bounds)
+
+                return self.by_parts, (*map_leaves(ready, args[: self.donated]), *args[self.donated :])
         return self.plain, map_leaves(whole, args)
 
     def _trace(self, args: tuple) -> tuple[ClosedJaxpr, Any]:
@@ -225,7 +236,7 @@ class CutStep:
 
     def _by_parts(self, *args: Any) -> Any:
         closed, form = self._trace(args)
-        trace = Interpreter(tuple(itertools.accumulate([p.shape[0] for p in args[0].parts], initial=0)))
+        trace = Interpreter(args[0].bounds)
         found = jax.tree.unflatten(form, trace.run(closed, leaves_of(args)))
         if not isinstance(found, tuple):
             return map_leaves(whole, found)
