@@ -5,21 +5,28 @@
    none is contracted into another (-ffp-contract=off), so the results are NumPy's, bit for bit.
 
    run(code, arrays, rooms, start, stop, size) works on elements start..stop of `arrays`, which are all of one type and
-   contiguous: arrays of `size` elements, single numbers, or what is spread over rows or columns first. `code` holds four
-   bytes an operation: which one, where its result goes, and its two operands (a unary one names its operand twice). A
-   number below len(arrays) is an array, the others are `rooms` for results that nobody else needs.
+   contiguous: arrays of `size` elements, single numbers, or what is spread over rows or columns first. `code` holds five
+   bytes an operation: which one, where its result goes, and three operands, of which most take one or two (the last one
+   is repeated then). A number below len(arrays) is an array, the others are `rooms` for results that nobody else needs.
 */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
 #include <string.h>
 
+#define BYTES 5
 #define CHUNK 1024
+#define FAR ((Py_ssize_t)1 << 22) /* elements from which on arrays come from memory and not from a cache */
+#define SLICE 256
+#define LINES 7
 #define MAX_PLACES 64
 #define MAX_ROOMS 8
-#define SPREAD_ROW 13
-#define SPREAD_COLUMN 14
-#define N_OPERATIONS 15
+#define MAX_CALLS 64
+#define ADD_SCALED 13      /* c + a b for a number b */
+#define SUBTRACT_SCALED 14 /* c - a b */
+#define SPREAD_ROW 15
+#define SPREAD_COLUMN 16
+#define N_OPERATIONS 17
 
 #if defined(__GNUC__) && !defined(__clang__)
 #define IVDEP _Pragma("GCC ivdep") /* a result may lie where an operand lies, at the same index */
@@ -27,6 +34,12 @@
 #define IVDEP _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define IVDEP
+#endif
+
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch((address), 0, 2)
+#else
+#define PREFETCH(address) ((void)0)
 #endif
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -56,17 +69,22 @@ typedef struct {
 #define ABS fabs
 #include "chain_loops.h"
 
-/* Whether every operation exists, its operands exist, and nothing outside an array would be read or written. */
+/* Whether every operation and operand exists, and nothing outside an array would be read or written. */
 static int sound(const unsigned char *code, Py_ssize_t code_size, const Place *places, Py_ssize_t n, long rooms,
                  Py_ssize_t size)
 {
-    for (const unsigned char *c = code; c < code + code_size; c += 4) {
+    for (const unsigned char *c = code; c < code + code_size; c += BYTES) {
         const int spread = c[0] == SPREAD_ROW || c[0] == SPREAD_COLUMN;
-        if (c[0] >= N_OPERATIONS || c[1] >= n + rooms || c[2] >= n + rooms || c[3] >= n + rooms) return 0;
-        if (c[1] < n && places[c[1]].count != size) return 0;
-        for (int j = 2; j < 4; j++) {
-            if (spread ? c[j] >= n || places[c[j]].count < 1 || size % places[c[j]].count
-                       : c[j] < n && places[c[j]].step && places[c[j]].count != size)
+        const int scaled = c[0] == ADD_SCALED || c[0] == SUBTRACT_SCALED;
+        if (c[0] >= N_OPERATIONS) return 0;
+        for (int j = 1; j < BYTES; j++) {
+            if (c[j] >= n + rooms) return 0;
+            const int is_place = c[j] < n, whole = !is_place || places[c[j]].count == size;
+            const int number = is_place && !places[c[j]].step;
+            if (j == 1 ? !whole || number
+                : spread ? !is_place || places[c[j]].count < 1 || size % places[c[j]].count
+                : scaled ? (j == 3 ? !number : !whole || number)
+                : !whole && !number)
                 return 0;
         }
     }
@@ -87,13 +105,14 @@ static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t n_args)
     const long rooms = PyLong_AsLong(args[2]);
     const Py_ssize_t start = PyLong_AsSsize_t(args[3]), stop = PyLong_AsSsize_t(args[4]), size = PyLong_AsSsize_t(args[5]);
     if (PyErr_Occurred()) return NULL;
-    if (n < 1 || n > MAX_PLACES || rooms < 0 || rooms > MAX_ROOMS || code_size % 4 || start < 0 || stop > size) {
+    if (n < 1 || n > MAX_PLACES || rooms < 0 || rooms > MAX_ROOMS || code_size % BYTES
+        || code_size > BYTES * MAX_CALLS || start < 0 || stop > size) {
         PyErr_SetString(PyExc_ValueError, "too many arrays or rooms, or a part that does not exist");
         return NULL;
     }
 
     char written[MAX_PLACES] = {0};
-    for (Py_ssize_t k = 1; k < code_size; k += 4)
+    for (Py_ssize_t k = 1; k < code_size; k += BYTES)
         if (code[k] < n) written[code[k]] = 1;
     Py_buffer views[MAX_PLACES];
     Place places[MAX_PLACES];
@@ -120,7 +139,7 @@ static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t n_args)
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
-    (type == 'f' ? run_float : run_double)(code, code_size / 4, places, (int)n, start, stop, size);
+    (type == 'f' ? run_float : run_double)(code, code_size / BYTES, places, (int)n, start, stop, size);
     Py_END_ALLOW_THREADS
     Py_INCREF(Py_None);
     result = Py_None;

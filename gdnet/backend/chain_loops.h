@@ -1,42 +1,63 @@
 /* The executor for one element type T; included once a type by chain.c. */
 
+/* A loop over the chunk in slices. Before each slice a few lines of the chunk to come are asked for: the processor's own
+   prefetching stops between two operations, so that memory would rest while it calculates. */
+#define EACH(...) \
+    for (Py_ssize_t from = 0; from < n; from += SLICE) { \
+        const Py_ssize_t to = from + SLICE < n ? from + SLICE : n; \
+        for (int q = 0; q < LINES && line < lines; q++, line++) \
+            PREFETCH(ahead[line % n_ahead] + line / n_ahead * LINE); \
+        IVDEP for (Py_ssize_t i = from; i < to; i++) { __VA_ARGS__ } \
+    }
+
 #define UNARY(OP, EXPR) \
-    case OP: \
-        IVDEP for (Py_ssize_t i = 0; i < n; i++) { T x = a[i]; d[i] = (EXPR); } \
-        break;
+    case OP: EACH(const T x = a[i]; d[i] = (EXPR);) break;
 
 /* One operand may be a single number; which one is fixed outside the loop, so that each loop has contiguous operands. */
 #define BINARY(OP, EXPR) \
     case OP: \
-        if (!step_a) { T x = a[0]; IVDEP for (Py_ssize_t i = 0; i < n; i++) { T y = b[i]; d[i] = (EXPR); } } \
-        else if (!step_b) { T y = b[0]; IVDEP for (Py_ssize_t i = 0; i < n; i++) { T x = a[i]; d[i] = (EXPR); } } \
-        else { IVDEP for (Py_ssize_t i = 0; i < n; i++) { T x = a[i], y = b[i]; d[i] = (EXPR); } } \
+        if (!call->step[1]) { const T x = a[0]; EACH(const T y = b[i]; d[i] = (EXPR);) } \
+        else if (!call->step[2]) { const T y = b[0]; EACH(const T x = a[i]; d[i] = (EXPR);) } \
+        else EACH(const T x = a[i], y = b[i]; d[i] = (EXPR);) \
         break;
 
 CLONES
 static void NAME(const unsigned char *code, Py_ssize_t n_calls, const Place *places, int n_places,
                  Py_ssize_t start, Py_ssize_t stop, Py_ssize_t size)
 {
+    enum { LINE = 64 / sizeof(T) };
     T rooms[MAX_ROOMS][CHUNK];
+    struct {
+        T *at[4];
+        int step[4], moves[4];
+    } calls[MAX_CALLS];
+    for (Py_ssize_t k = 0; k < n_calls; k++) {
+        for (int j = 0; j < 4; j++) {
+            const int p = code[BYTES * k + 1 + j], is_room = p >= n_places;
+            calls[k].step[j] = is_room || places[p].step;
+            calls[k].moves[j] = !is_room && places[p].count == size;
+            calls[k].at[j] = is_room ? rooms[p - n_places] : (T *)places[p].start + (calls[k].moves[j] ? start : 0);
+        }
+    }
+    const T *ahead[MAX_PLACES];
+    int n_ahead = 0;
+    for (int p = 0; p < n_places; p++)
+        if (size >= FAR && places[p].count == size) ahead[n_ahead++] = (const T *)places[p].start + start;
+
     for (Py_ssize_t low = start; low < stop; low += CHUNK) {
         const Py_ssize_t n = stop - low < CHUNK ? stop - low : CHUNK;
+        const int lines = stop - low >= 2 * CHUNK ? n_ahead * (CHUNK / LINE) : 0;
+        int line = 0;
+        for (int p = 0; p < n_ahead; p++) ahead[p] += CHUNK;
         for (Py_ssize_t k = 0; k < n_calls; k++) {
-            T *at[3];
-            int step[3];
-            for (int j = 0; j < 3; j++) {
-                const int p = code[4 * k + 1 + j];
-                if (p >= n_places) {
-                    at[j] = rooms[p - n_places];
-                    step[j] = 1;
-                } else {
-                    step[j] = places[p].step;
-                    at[j] = (T *)places[p].start + (step[j] ? low : 0);
-                }
+            struct { T *at[4]; int step[4]; } now, *const call = &now;
+            for (int j = 0; j < 4; j++) {
+                now.at[j] = calls[k].at[j], now.step[j] = calls[k].step[j];
+                if (calls[k].moves[j]) calls[k].at[j] += n;
             }
-            T *const d = at[0];
-            const T *const a = at[1], *const b = at[2];
-            const int step_a = step[1], step_b = step[2];
-            switch (code[4 * k]) {
+            T *const d = now.at[0];
+            const T *const a = now.at[1], *const b = now.at[2], *const c = now.at[3];
+            switch (code[BYTES * k]) {
                 BINARY(0, x + y)
                 BINARY(1, x - y)
                 BINARY(2, x * y)
@@ -50,9 +71,11 @@ static void NAME(const unsigned char *code, Py_ssize_t n_calls, const Place *pla
                 UNARY(10, SQRT(x))
                 UNARY(11, -x)
                 UNARY(12, ABS(x))
+                case ADD_SCALED: { const T y = b[0]; EACH(const T x = a[i] * y; d[i] = c[i] + x;) break; }
+                case SUBTRACT_SCALED: { const T y = b[0]; EACH(const T x = a[i] * y; d[i] = c[i] - x;) break; }
                 case SPREAD_ROW: { /* a vector for every row: as often as it fits into the chunk */
-                    const Py_ssize_t width = places[code[4 * k + 2]].count;
-                    const T *const row = (const T *)places[code[4 * k + 2]].start;
+                    const Py_ssize_t width = places[code[BYTES * k + 2]].count;
+                    const T *const row = (const T *)places[code[BYTES * k + 2]].start;
                     for (Py_ssize_t i = 0, j = low % width, m; i < n; i += m, j = 0) {
                         m = width - j < n - i ? width - j : n - i;
                         memcpy(d + i, row + j, (size_t)m * sizeof(T));
@@ -60,8 +83,8 @@ static void NAME(const unsigned char *code, Py_ssize_t n_calls, const Place *pla
                     break;
                 }
                 case SPREAD_COLUMN: { /* one number a row */
-                    const Py_ssize_t width = size / places[code[4 * k + 2]].count;
-                    const T *column = (const T *)places[code[4 * k + 2]].start + low / width;
+                    const Py_ssize_t width = size / places[code[BYTES * k + 2]].count;
+                    const T *column = (const T *)places[code[BYTES * k + 2]].start + low / width;
                     for (Py_ssize_t i = 0, j = low % width, m; i < n; i += m, j = 0) {
                         m = width - j < n - i ? width - j : n - i;
                         const T x = *column++;
@@ -74,5 +97,6 @@ static void NAME(const unsigned char *code, Py_ssize_t n_calls, const Place *pla
     }
 }
 
+#undef EACH
 #undef UNARY
 #undef BINARY

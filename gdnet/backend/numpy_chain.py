@@ -20,14 +20,35 @@ try:
 except ImportError:  # installed without a C compiler
     compiled = None
 
-_IN_ORDER = (
+
+def add_scaled(a: Any, b: Any, c: Any, out: Any) -> None:
+    """c + a b for a number b, rounded twice as the two operations are."""
+    np.add(c, a * b, out=out)
+
+
+def subtract_scaled(a: Any, b: Any, c: Any, out: Any) -> None:
+    """c - a b for a number b."""
+    np.subtract(c, a * b, out=out)
+
+
+def spread_row(a: Any, out: Any) -> None:
+    """The vector a at every row of a matrix."""
+    np.copyto(out, a)
+
+
+def spread_column(a: Any, out: Any) -> None:
+    """A number a row along the columns of a matrix."""
+    np.copyto(out, a)
+
+
+_IN_ORDER: tuple[Any, ...] = (
     np.add, np.subtract, np.multiply, np.true_divide, np.maximum, np.minimum, np.greater, np.greater_equal, np.less,
-    np.less_equal, np.sqrt, np.negative, np.absolute,
+    np.less_equal, np.sqrt, np.negative, np.absolute, add_scaled, subtract_scaled, spread_row, spread_column,
 )  # fmt: skip
 OPERATIONS: dict[Any, int] = {function: code for code, function in enumerate(_IN_ORDER)}
 """What may stand in a chain, by the number that `chain.c` knows it under. Comparisons give 1 and 0."""
-SPREAD_ROW, SPREAD_COLUMN = len(OPERATIONS), len(OPERATIONS) + 1
-"""Into a room: a vector at every row of a matrix, a number a row along its columns."""
+BYTES = 5
+"""What a call takes in the code of a chain: operation, result, and three operands, the last one repeated."""
 ROOMS, SPREADS = 6, 2
 """How many results and how many spread operands one chain keeps to itself at a time."""
 
@@ -48,24 +69,31 @@ def shortest() -> int:
     return 1 if compiled is not None else 2
 
 
-def spread(shape: tuple[int, ...], over: tuple[int, ...]) -> int | None:
+def scaled(function: Any, place: int) -> Any:
+    """The one operation for a product with a number that is then the operand at this place of `function`, if any."""
+    if compiled is None:
+        return None
+    return {(np.add, 0): add_scaled, (np.add, 1): add_scaled, (np.subtract, 1): subtract_scaled}.get((function, place))
+
+
+def spread(shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
     """The operation that spreads an array of this shape over a matrix, if there is one and it is compiled."""
     if compiled is None or len(over) != 2 or math.prod(over) == 0:
         return None
-    return {(over[1],): SPREAD_ROW, (1, over[1]): SPREAD_ROW, (over[0], 1): SPREAD_COLUMN}.get(shape)
+    return {(over[1],): spread_row, (1, over[1]): spread_row, (over[0], 1): spread_column}.get(shape)
 
 
 class ChainKernel:
-    """`kernel(*places)` runs `code` on arrays and numbers: four bytes a call, `(operation, result, a, b)`.
+    """`kernel(*places)` makes calls `(operation, result, *operands)` on arrays and numbers.
 
-    A number below `n_places` is a place, the others are rooms for results that stay inside. A unary operation names
-    its operand twice.
+    A number below `n_places` is a place, the others are rooms for results that stay inside.
     """
 
-    def __init__(self, code: bytes, n_places: int, shape: tuple[int, ...], dtype: Any) -> None:
-        self.code, self.n_places, self.shape, self.size = code, n_places, shape, math.prod(shape)
-        self.dtype, self.calls = dtype, [tuple(code[k : k + 4]) for k in range(0, len(code), 4)]
-        self.rooms = max([0, *(max(call[1:]) + 1 - n_places for call in self.calls)])
+    def __init__(self, calls: Sequence[tuple[int, ...]], n_places: int, shape: tuple[int, ...], dtype: Any) -> None:
+        self.calls, self.n_places, self.dtype = calls, n_places, dtype
+        self.shape, self.size = shape, math.prod(shape)
+        self.code = b"".join(bytes([*call, *call[-1:] * (BYTES - len(call))]) for call in calls)
+        self.rooms = max([0, *(max(call[1:]) + 1 - n_places for call in calls)])
 
     def __call__(self, *places: Any) -> None:
         if compiled is not None:
@@ -90,10 +118,8 @@ class ChainKernel:
             self._run([*(a[part] if np.ndim(a) else a for a in places), *rooms[:, : part.stop - low]])
 
     def _run(self, places: Sequence[Any]) -> None:
-        for operation, result, a, b in self.calls:
-            function: Any = _IN_ORDER[operation] if operation < len(_IN_ORDER) else np.positive
-            operands = (places[a],) if function.nin == 1 else (places[a], places[b])
-            function(*operands, out=places[result])
+        for operation, result, *operands in self.calls:
+            _IN_ORDER[operation](*[places[k] for k in operands], out=places[result])
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gdnet.backend.numpy_chain import OPERATIONS, SPREADS, pays, shortest, spread
+from gdnet.backend.numpy_chain import OPERATIONS, SPREADS, pays, scaled, shortest, spread
 from gdnet.backend.numpy_trace import Call, Value, is_astype
 
 LONGEST = 20
@@ -211,6 +211,7 @@ def _chained(calls: list[Call], outputs: list[Value]) -> list[Call]:
         if len(links) < shortest():
             found.append(links[0])
             return
+        links = _scaled(links, uses)
         inner = Counter(v for link in links for v in reads(link))
         made = [link.results[0] for link in links]
         given = tuple(v for v in made if uses[v] > inner[v])
@@ -232,6 +233,29 @@ def _chained(calls: list[Call], outputs: list[Value]) -> list[Call]:
     for kind in list(chains):
         close(kind)
     return found
+
+
+def _scaled(links: list[Call], uses: Counter[Value]) -> list[Call]:
+    """A product with a number that goes into one sum or difference and nowhere else is made along with it."""
+    products: dict[Value, tuple[Value, Any]] = {}
+    found: list[Call] = []
+    for link in links:
+        for place, a in enumerate(link.args):
+            joined = scaled(link.function, place) if a in products else None
+            if joined is not None and _shaped(link.args[1 - place]):
+                found.remove(next(before for before in found if a in before.results))
+                link = replace(link, function=joined, args=(*products[a], link.args[1 - place]))
+                break
+        if link.function is np.multiply and uses[link.results[0]] == 1:
+            x, y = link.args
+            if _shaped(x) != _shaped(y):
+                products[link.results[0]] = (x, y) if _shaped(x) else (y, x)
+        found.append(link)
+    return found
+
+
+def _shaped(item: Any) -> bool:
+    return isinstance(item, Value) and item.shape != ()
 
 
 def _spread(links: list[Call], shape: tuple[int, ...]) -> set[Value]:

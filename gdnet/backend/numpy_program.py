@@ -198,9 +198,9 @@ class Writer:
             (result,) = link.results
             operands: list[int | str] = []
             for a in _with_typed_numbers(link, link.function):
-                if isinstance(a, Value) and a not in rooms and (operation := spread(a.shape, first.shape)) is not None:
+                if isinstance(a, Value) and a not in rooms and (into := spread(a.shape, first.shape)) is not None:
                     rooms[a] = room(ROOMS + SPREADS)
-                    steps.append((operation, [rooms[a], self._text(a)]))
+                    steps.append((OPERATIONS[into], [rooms[a], self._text(a)]))
                 operands.append(rooms[a] if isinstance(a, Value) and a in rooms else self._text(a))
             ended = [v for v, end in final.items() if end <= k]
             for v in ended:
@@ -218,11 +218,10 @@ class Writer:
             self.arena.give(self.pieces.pop(v))
         places = list(dict.fromkeys(item for _, items in steps for item in items if isinstance(item, str)))
         number = {text: k for k, text in enumerate(places)}
-        code = bytearray()
-        for operation, items in steps:
-            found = [number[item] if isinstance(item, str) else len(places) + item for item in items]
-            code += bytes([operation, *found, *found[-1:] * (3 - len(found))])
-        kernel = ChainKernel(bytes(code), len(places), first.shape, first.dtype)
+        calls = [
+            (step, *(number[i] if isinstance(i, str) else len(places) + i for i in items)) for step, items in steps
+        ]
+        kernel = ChainKernel(calls, len(places), first.shape, first.dtype)
         said = " ".join(link.function.__name__ for link in chain.calls)
         return [*lines, f"{self._constant('chain_', kernel)}({', '.join(places)})  # {said}"]
 
@@ -255,7 +254,11 @@ def _with_typed_numbers(call: Call, function: Any) -> tuple:
     """Python's numbers as arrays without axes, of the dtype that they would become: NumPy converts them faster."""
     arrays = values(call.args)
     dtypes = {v.dtype for v in (*arrays, *call.results)}
-    if not isinstance(function, np.ufunc) or len(dtypes) != 1 or not any(v.shape for v in arrays):
+    if (
+        not (isinstance(function, np.ufunc) or function in OPERATIONS)
+        or len(dtypes) != 1
+        or not any(v.shape for v in arrays)
+    ):
         return call.args
     (dtype,) = dtypes
     return tuple(np.asarray(a, dtype) if type(a) in (int, float) and dtype.kind == "f" else a for a in call.args)

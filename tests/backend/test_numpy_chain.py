@@ -4,12 +4,21 @@ import numpy as np
 import pytest
 
 from gdnet.backend import get_backend, numpy_chain
-from gdnet.backend.numpy_chain import BLOCK, OPERATIONS, PARALLEL, SPREAD_COLUMN, SPREAD_ROW, ChainKernel
+from gdnet.backend.numpy_chain import (
+    BLOCK,
+    OPERATIONS,
+    PARALLEL,
+    ChainKernel,
+    add_scaled,
+    spread_column,
+    spread_row,
+    subtract_scaled,
+)
 from gdnet.backend.numpy_program import ALIGNED, Arena
 
 RNG = np.random.default_rng(0)
 SPECIAL = [0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan, 1e-42, -1e-42, 3e38, 1e-30]
-NAMES = [function.__name__ for function in OPERATIONS]
+UFUNCS = [function for function in OPERATIONS if isinstance(function, np.ufunc)]
 
 
 @pytest.fixture(params=["chain.c", "numpy"])
@@ -29,7 +38,7 @@ def bits(a):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("function", OPERATIONS, ids=NAMES)
+@pytest.mark.parametrize("function", UFUNCS, ids=lambda function: function.__name__)
 @pytest.mark.parametrize("kinds", ["aa", "an", "na"])
 def test_every_operation_is_numpys(function, kinds, dtype, way):
     pairs = [(x, y) for x in SPECIAL for y in SPECIAL]
@@ -42,12 +51,23 @@ def test_every_operation_is_numpys(function, kinds, dtype, way):
         with np.errstate(all="ignore"):
             expected = function(*(a, b)[: function.nin]).astype(dtype)
             found = np.full(x.shape, 7.0, dtype)
-            code = [OPERATIONS[function], 2, 0, 1 if function.nin == 2 else 0]
-            ChainKernel(bytes(code), 3, x.shape, x.dtype)(a, b, found)
+            call = (OPERATIONS[function], 2, 0, 1)[: 2 + function.nin]
+            ChainKernel([call], 3, x.shape, x.dtype)(a, b, found)
         np.testing.assert_array_equal(bits(found), bits(expected))
 
 
-MULTIPLY, ADD, SQRT = OPERATIONS[np.multiply], OPERATIONS[np.add], OPERATIONS[np.sqrt]
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["add", "subtract"])
+def test_a_scaled_operand_is_rounded_twice(name, dtype, way):
+    a, c = RNG.standard_normal((2, 5000)).astype(dtype)
+    b, out = np.asarray(0.1, dtype), np.empty_like(a)
+    operation = {"add": add_scaled, "subtract": subtract_scaled}[name]
+    ChainKernel([(OPERATIONS[operation], 3, 0, 1, 2)], 4, a.shape, a.dtype)(a, b, c, out)
+    np.testing.assert_array_equal(out, getattr(np, name)(c, a * b))
+
+
+MULTIPLY, ADD, SQRT, ROW, COLUMN = (OPERATIONS[f] for f in (np.multiply, np.add, np.sqrt, spread_row, spread_column))
+SCALED = OPERATIONS[add_scaled]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1023, 1024, 1025, BLOCK + 1, PARALLEL, PARALLEL + 12345])
@@ -55,9 +75,9 @@ def test_a_chain_with_rooms_covers_every_element(size, way):
     x, y = RNG.random((2, size))
     out, half = np.empty(size), np.asarray(0.5)
     # places: 0 x, 1 half, 2 y, 3 out; rooms: 4, 5
-    code = bytes([MULTIPLY, 4, 0, 0, MULTIPLY, 5, 1, 2, ADD, 4, 4, 5, SQRT, 3, 4, 4, MULTIPLY, 0, 0, 1])
+    calls = [(MULTIPLY, 4, 0, 0), (MULTIPLY, 5, 1, 2), (ADD, 4, 4, 5), (SQRT, 3, 4), (MULTIPLY, 0, 0, 1)]
     expected, scaled = np.sqrt(x * x + 0.5 * y), x * 0.5
-    ChainKernel(code, 4, x.shape, x.dtype)(x, half, y, out)
+    ChainKernel(calls, 4, x.shape, x.dtype)(x, half, y, out)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(x, scaled)  # written in place after it was read
 
@@ -68,10 +88,10 @@ def test_rows_and_columns_are_spread(shape, way):
     x, row, column = RNG.random(shape), RNG.random(k), RNG.random((n, 1))
     out = np.empty(shape)
     # places: 0 x, 1 row, 2 column, 3 out; rooms: 4, 5
-    code = bytes([SPREAD_ROW, 4, 1, 1, SPREAD_COLUMN, 5, 2, 2, ADD, 4, 0, 4, MULTIPLY, 3, 4, 5])
-    ChainKernel(code, 4, shape, x.dtype)(x, row, column, out)
+    calls = [(ROW, 4, 1), (COLUMN, 5, 2), (ADD, 4, 0, 4), (MULTIPLY, 3, 4, 5)]
+    ChainKernel(calls, 4, shape, x.dtype)(x, row, column, out)
     np.testing.assert_array_equal(out, (x + row) * column)
-    ChainKernel(code, 4, shape, x.dtype)(np.asfortranarray(x), row, np.repeat(column, 2, axis=1)[:, :1], out)
+    ChainKernel(calls, 4, shape, x.dtype)(np.asfortranarray(x), row, np.repeat(column, 2, axis=1)[:, :1], out)
     np.testing.assert_array_equal(out, (x + row) * column)
 
 
@@ -79,27 +99,29 @@ def test_rows_and_columns_are_spread(shape, way):
 def test_arrays_that_are_not_contiguous_are_taken_too(order, way):
     x = RNG.random((40, 30)).T if order == "transposed" else RNG.random((30, 80))[:, ::2]
     y, out = RNG.random((30, 40)), np.empty((30, 40))
-    ChainKernel(bytes([MULTIPLY, 3, 0, 1, ADD, 2, 3, 1]), 3, x.shape, x.dtype)(x, y, out)
+    ChainKernel([(MULTIPLY, 3, 0, 1), (ADD, 2, 3, 1)], 3, x.shape, x.dtype)(x, y, out)
     np.testing.assert_array_equal(out, x * y + y)
 
 
 @pytest.mark.parametrize(
     ("code", "arrays", "rooms"),
     [
-        (bytes([99, 0, 0, 0]), (np.ones(4),), 0),
-        (bytes([0, 0, 0, 5]), (np.ones(4),), 0),
+        (bytes([99, 0, 0, 0, 0]), (np.ones(4),), 0),
+        (bytes([0, 0, 0, 5, 5]), (np.ones(4),), 0),
         (bytes([0, 0, 0]), (np.ones(4),), 0),
-        (bytes([0, 0, 0, 0]), (), 0),
-        (bytes([0, 0, 0, 0]), (np.ones(4),), 1000),
-        (bytes([0, 0, 0, 1]), (np.ones(4), np.ones(4, np.float32)), 0),
-        (bytes([0, 0, 0, 0]), (np.ones(4, np.int64),), 0),
-        (bytes([0, 0, 0, 0]), (np.ones(3),), 0),
-        (bytes([0, 0, 0, 0]), (np.ones(4, ">f8"),), 0),
-        (bytes([0, 0, 1, 1]), (np.asarray(1.0), np.ones(4)), 0),
-        (bytes([SPREAD_ROW, 0, 1, 1]), (np.ones(4), np.ones(3)), 0),
-        (bytes([SPREAD_ROW, 0, 1, 1]), (np.ones(4), np.ones(0)), 0),
-        (bytes([SPREAD_ROW, 1, 1, 1]), (np.ones(4),), 1),
-        (bytes([0, 0, 1, 1]), (np.ones(4), np.ones(2)), 0),
+        (bytes([0, 0, 0, 0, 0]), (), 0),
+        (bytes([0, 0, 0, 0, 0]), (np.ones(4),), 1000),
+        (bytes([0, 0, 0, 1, 1]), (np.ones(4), np.ones(4, np.float32)), 0),
+        (bytes([0, 0, 0, 0, 0]), (np.ones(4, np.int64),), 0),
+        (bytes([0, 0, 0, 0, 0]), (np.ones(3),), 0),
+        (bytes([0, 0, 0, 0, 0]), (np.ones(4, ">f8"),), 0),
+        (bytes([0, 0, 1, 1, 1]), (np.asarray(1.0), np.ones(4)), 0),
+        (bytes([SCALED, 0, 0, 0, 0]), (np.ones(4),), 0),
+        (bytes([SCALED, 0, 1, 1, 0]), (np.ones(4), np.asarray(1.0)), 0),
+        (bytes([ROW, 0, 1, 1, 1]), (np.ones(4), np.ones(3)), 0),
+        (bytes([ROW, 0, 1, 1, 1]), (np.ones(4), np.ones(0)), 0),
+        (bytes([ROW, 1, 1, 1, 1]), (np.ones(4),), 1),
+        (bytes([0, 0, 1, 1, 1]), (np.ones(4), np.ones(2)), 0),
     ],
     ids=[
         "operation",
@@ -112,6 +134,8 @@ def test_arrays_that_are_not_contiguous_are_taken_too(order, way):
         "short",
         "byte order",
         "number written",
+        "scaled by a vector",
+        "scaled number",
         "wide row",
         "empty row",
         "spread room",
@@ -127,7 +151,7 @@ def test_what_the_compiled_loops_cannot_do_is_refused(code, arrays, rooms):
     fixed = np.ones(4)
     fixed.flags.writeable = False
     with pytest.raises(BufferError):
-        numpy_chain.compiled.run(bytes([0, 0, 0, 0]), (fixed,), 0, 0, 4, 4)
+        numpy_chain.compiled.run(bytes([0, 0, 0, 0, 0]), (fixed,), 0, 0, 4, 4)
 
 
 def compiled(step, *args):
@@ -191,6 +215,21 @@ def test_links_of_several_shapes_are_kept_apart():
         return a, b, (a @ b) * 2.0 + 1.0
 
     assert compiled(step, RNG.random((4, 3)), RNG.random((3, 5))).count("chain_") == 3
+
+
+def test_products_with_numbers_join_the_sum_that_they_go_into():
+    def step(x, y, rate):
+        a, b = x * 0.9, rate * y
+        c = a + y  # joined
+        d = x - b  # joined
+        e = x * 0.5
+        return c, d, e + y, e - y, y * rate - x, (x * 2.0) * (y + 1.0) - 3.0 * (x * rate)
+
+    x, y = RNG.standard_normal((2, 2000))
+    source = compiled(step, x, y, np.asarray(0.1))
+    assert source.count("add_scaled") == 1
+    assert source.count("subtract_scaled") == 2
+    assert source.count("chain_") == 1
 
 
 def test_rows_and_columns_join_a_chain():
