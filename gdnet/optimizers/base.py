@@ -18,7 +18,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import OptionError, ShapeError
-from gdnet.optimizers.options import DOMAINS, check_options, options_of, short_repr
+from gdnet.optimizers.options import DOMAINS, check_options, checked, options_of, short_repr
 from gdnet.optimizers.schedules import Schedule
 from gdnet.vector import Layout
 
@@ -220,9 +220,7 @@ class FirstOrder(Optimizer):
                 f"{type(self).__name__}: its schedule {self.lr!r} sets the learning rate at every step; "
                 "to set it from outside, give lr as a number"
             )
-        ok, wanted = DOMAINS["lr"]
-        if not ok(lr):
-            raise OptionError(f"{type(self).__name__}: lr must be {wanted}, got {lr!r}")
+        lr = checked(type(self).__name__, "lr", lr, DOMAINS["lr"])
         backend = backend_of(state.lr)
         return state._replace(lr=backend.xp.full((), float(lr), dtype=state.lr.dtype, device=backend.device))
 

@@ -1,103 +1,202 @@
-"""Domains of hyper-parameters: what a field of each name must be, in one table for all rules and schedules."""
+"""Domains of hyper-parameters: what a field of each name must be, in one table for rules, schedules and solvers."""
 
 import math
 import numbers
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gdnet.errors import OptionError
 
 
-def _positive(v: float) -> bool:
-    return 0.0 < v < math.inf
+class Domain(NamedTuple):
+    """Whether a value is allowed, and the words for what is."""
+
+    ok: Callable[[Any], bool]
+    wanted: str
 
 
-def _not_negative(v: float) -> bool:
-    return 0.0 <= v < math.inf
+def _is_number(v: Any) -> bool:
+    return isinstance(v, (int, float)) and not isinstance(v, bool)
 
 
-def _fraction(v: float) -> bool:
-    return 0.0 <= v < 1.0
+def _real(ok: Callable[[float], bool], wanted: str) -> Domain:
+    return Domain(lambda v: _is_number(v) and ok(v), wanted)
 
 
-def _count(v: float) -> bool:
-    return isinstance(v, int) and v >= 1
+def _whole(least: int) -> Domain:
+    return _real(lambda v: isinstance(v, int) and v >= least, f"an integer of at least {least}")
 
 
-def _pair(ok: Callable[[float, float], bool]) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, tuple) and len(v) == 2 and ok(*v)
+def _pair(ok: Callable[[float, float], bool], wanted: str) -> Domain:
+    return Domain(lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_is_number, v)) and ok(*v), wanted)
 
 
-POSITIVE = (_positive, "a positive finite number")
-NOT_NEGATIVE = (_not_negative, "a finite number of at least 0")
-FRACTION = (_fraction, "in [0, 1)")
-COUNT = (_count, "an integer of at least 1")
+def _one_of(*names: str) -> Domain:
+    quoted = [f'"{name}"' for name in names]
+    return Domain(lambda v: isinstance(v, str) and v in names, f"{', '.join(quoted[:-1])} or {quoted[-1]}")
 
-DOMAINS: dict[str, tuple[Callable[[Any], bool], str]] = {
+
+def _names_parameters(v: Any) -> bool:
+    return isinstance(v, str) or callable(v) or (isinstance(v, tuple) and all(isinstance(name, str) for name in v))
+
+
+POSITIVE = _real(lambda v: 0.0 < v < math.inf, "a positive finite number")
+POSITIVE_OR_INF = _real(lambda v: v > 0.0, "a positive number")
+NOT_NEGATIVE = _real(lambda v: 0.0 <= v < math.inf, "a finite number of at least 0")
+NOT_NEGATIVE_OR_INF = _real(lambda v: v >= 0.0, "a number of at least 0")
+FRACTION = _real(lambda v: 0.0 <= v < 1.0, "in [0, 1)")
+INSIDE = _real(lambda v: 0.0 < v < 1.0, "in (0, 1)")
+COUNT, COUNT_FROM_0 = _whole(1), _whole(0)
+FLAG = Domain(lambda v: isinstance(v, bool), "True or False")
+CURVATURE = _one_of("hessian", "gauss_newton")
+
+DOMAINS: dict[str, Domain] = {
+    # first-order rules
     "lr": POSITIVE,
+    "FirstOrder.lr": Domain(lambda v: POSITIVE.ok(v) or _is_schedule(v), POSITIVE.wanted),
     "eps": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
+    "decay_on": Domain(_names_parameters, "a parameter's name, a sequence of names, or a function of a name"),
     "l1": NOT_NEGATIVE,
     "clip_value": POSITIVE,
     "clip_norm": POSITIVE,
     "momentum": FRACTION,
     "alpha": FRACTION,
     "decay": FRACTION,
-    "betas": (_pair(lambda a, b: _fraction(a) and _fraction(b)), "two numbers in [0, 1)"),
+    "betas": _pair(lambda a, b: 0.0 <= a < 1.0 and 0.0 <= b < 1.0, "two numbers in [0, 1)"),
     "momentum_decay": NOT_NEGATIVE,
     "lr_decay": NOT_NEGATIVE,
     "initial_accumulator_value": NOT_NEGATIVE,
-    "etas": (_pair(lambda a, b: 0.0 < a < 1.0 < b < math.inf), "two numbers with 0 < first < 1 < second"),
-    "step_sizes": (_pair(lambda a, b: 0.0 < a <= b < math.inf), "two numbers with 0 < smallest <= largest"),
+    "etas": _pair(lambda a, b: 0.0 < a < 1.0 < b < math.inf, "two numbers with 0 < first < 1 < second"),
+    "step_sizes": _pair(lambda a, b: 0.0 < a <= b < math.inf, "two numbers with 0 < smallest <= largest"),
+    # schedules
     "gamma": POSITIVE,
     "step_size": COUNT,
     "T_max": COUNT,
     "total_iters": COUNT,
     "total_steps": COUNT,
     "eta_min": NOT_NEGATIVE,
-    "start_factor": (lambda v: 0.0 < v <= 1.0, "in (0, 1]"),
-    "pct_start": (lambda v: 0.0 < v < 1.0, "in (0, 1)"),
+    "start_factor": _real(lambda v: 0.0 < v <= 1.0, "in (0, 1]"),
+    "pct_start": INSIDE,
     "max_lr": POSITIVE,
     "div_factor": POSITIVE,
     "final_div_factor": POSITIVE,
+    # all solvers
+    "goal": _real(lambda v: not math.isnan(v), "a number"),
+    "min_grad": NOT_NEGATIVE,
+    "max_iter": COUNT_FROM_0,
+    "max_time": NOT_NEGATIVE_OR_INF,
+    "ftol": NOT_NEGATIVE,
+    "xtol": NOT_NEGATIVE,
+    "gtol": NOT_NEGATIVE,
+    "tol": POSITIVE,
+    "max_nfev": COUNT,
+    "line_search": Domain(callable, "a line search such as StrongWolfe()"),
+    # line searches
+    "Armijo.c1": INSIDE,
+    "StrongWolfe.c1": INSIDE,
+    "StrongWolfe.c2": _real(lambda v: 0.0 < v < 1.0, "a number with 0 < c1 < c2 < 1"),
+    "HagerZhang.delta": _real(lambda v: 0.0 < v < 0.5, "in (0, 0.5)"),
+    "HagerZhang.sigma": _real(lambda v: 0.5 <= v < 1.0, "in [0.5, 1)"),
+    "HagerZhang.epsilon": NOT_NEGATIVE,
+    "HagerZhang.theta": INSIDE,
+    "HagerZhang.gamma": INSIDE,
+    "HagerZhang.rho": _real(lambda v: 1.0 < v < math.inf, "a finite number above 1"),
+    "max_evals": COUNT,
+    # one solver each
+    "BFGS.self_scaling": FLAG,
+    "LBFGS.history": COUNT,
+    "ConjugateGradient.rule": _one_of(
+        "fletcher_reeves", "polak_ribiere", "hestenes_stiefel", "dai_yuan", "hager_zhang"
+    ),
+    "ScaledConjugateGradient.sigma": POSITIVE,
+    "ScaledConjugateGradient.scale": POSITIVE,
+    "ScaledConjugateGradient.hvp": _one_of("exact", "difference"),
+    "Newton.modification": _one_of("cholesky", "saddle_free"),
+    "NewtonCG.curvature": CURVATURE,
+    "NewtonCG.radius": POSITIVE,
+    "NewtonCG.forcing": INSIDE,
+    "NewtonCG.eta": _real(lambda v: 0.0 <= v < 0.25, "in [0, 0.25)"),
+    "max_products": COUNT,
+    "HessianFree.damping": POSITIVE,
+    "HessianFree.curvature": CURVATURE,
+    "HessianFree.decay": _real(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
+    "HessianFree.progress": POSITIVE,
+    "LevenbergMarquardt.damping": _one_of("nielsen", "marquardt"),
+    "LevenbergMarquardt.scaling": _one_of("auto", "more", "mean", "identity"),
+    "LevenbergMarquardt.space": _one_of("auto", "parameters", "samples", "cg"),
+    "LevenbergMarquardt.accelerate": FLAG,
+    "LevenbergMarquardt.bend": POSITIVE_OR_INF,
+    "LevenbergMarquardt.trust": FRACTION,
+    "LevenbergMarquardt.mu": POSITIVE,
+    "LevenbergMarquardt.mu_min": NOT_NEGATIVE,
+    "LevenbergMarquardt.mu_max": POSITIVE_OR_INF,
+    "LevenbergMarquardt.decrease": INSIDE,
+    "LevenbergMarquardt.first_step": POSITIVE_OR_INF,
+    "LevenbergMarquardt.forget_after": NOT_NEGATIVE_OR_INF,
+    "LevenbergMarquardt.polish": COUNT_FROM_0,
+    "LevenbergMarquardt.max_memory": POSITIVE_OR_INF,
+    "LevenbergMarquardt.cg_tol": POSITIVE,
+    "BayesianRegularization.alpha": NOT_NEGATIVE,
+    "BayesianRegularization.beta": POSITIVE,
+    "BayesianRegularization.settle": NOT_NEGATIVE,
+    "InteriorPoint.curvature": _one_of("auto", "exact", "gauss_newton", "bfgs"),
+    "InteriorPoint.mu_init": POSITIVE,
+    "InteriorPoint.scaling": FLAG,
+    "InteriorPoint.verbose": Domain(lambda v: isinstance(v, int) and v >= 0, "0, 1 or 2"),
 }
+"""Field: domain. An entry "Class.field" holds for that class and what inherits from it, before one of the bare name."""
+
+
+def domain_of(kind: type, name: str) -> Domain | None:
+    """The domain of a class's field; None for a field that is not in the table, such as one of a user's own rule."""
+    qualified = (DOMAINS.get(f"{base.__name__}.{name}") for base in kind.__mro__)
+    return next((domain for domain in qualified if domain is not None), DOMAINS.get(name))
+
+
+def _is_schedule(value: Any) -> bool:
+    return is_dataclass(value) and callable(value)
 
 
 def _plain(value: Any) -> Any:
     """Python numbers: unlike NumPy's they stay weak, so that a float32 run stays float32."""
+    if isinstance(value, np.bool_):
+        return bool(value)
     if isinstance(value, (bool, str)):
         return value
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
         return float(value)
-    return tuple(_plain(v) for v in value) if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)) and value and all(isinstance(v, (numbers.Real, str)) for v in value):
+        return tuple(_plain(v) for v in value)
+    return value
 
 
 def check_options(rule: Any) -> None:
     """Turn a frozen dataclass's numbers into Python's; an `OptionError` for one outside its domain.
 
-    None where it is the field's default ("off"), and a dataclass in a number's place (a schedule), pass.
+    None passes where it is the field's default ("off").
     """
+    kind = type(rule)
     for f in fields(rule):
-        value = _plain(getattr(rule, f.name))
-        if value is not getattr(rule, f.name):
-            object.__setattr__(rule, f.name, value)
-        if f.name not in DOMAINS or (value is None and f.default is None) or is_dataclass(value):
+        given = getattr(rule, f.name)
+        if given is None and f.default is None:
             continue
-        ok, wanted = DOMAINS[f.name]
-        numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in _each(value))
-        try:
-            good = numeric and ok(value)
-        except TypeError:  # two numbers where one is wanted
-            good = False
-        if not good:
-            raise OptionError(f"{type(rule).__name__}: {f.name} must be {wanted}, got {value!r}")
+        value = checked(kind.__name__, f.name, given, domain_of(kind, f.name))
+        if value is not given:
+            object.__setattr__(rule, f.name, value)
 
 
-def _each(value: Any) -> tuple:
-    return value if isinstance(value, tuple) else (value,)
+def checked(owner: str, name: str, given: Any, domain: Domain | None) -> Any:
+    """The value of an option, of Python's numbers; an `OptionError` that names it where it is outside this domain."""
+    value = _plain(given)
+    if domain is not None and not domain.ok(value):
+        raise OptionError(f"{owner}: {name} must be {domain.wanted}, got {value!r}")
+    return value
 
 
 def to_json(value: Any) -> Any:

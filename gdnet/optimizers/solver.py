@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
-from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.errors import ArrayError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
-from gdnet.optimizers.options import short_repr
+from gdnet.optimizers.options import check_options, short_repr
 from gdnet.optimizers.result import OptimizeResult, stop_message
 
 UNBOUNDED = 1e20
@@ -139,7 +139,7 @@ class Solver(Optimizer):
     Raises
     ------
     OptionError
-        If one of these (but `goal`) is negative.
+        If one of these, or a method's own option, is outside its domain.
 
     >>> import numpy as np
     >>> from gdnet.optimizers import FunctionObjective
@@ -162,11 +162,7 @@ class Solver(Optimizer):
     xtol: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("min_grad", "max_time", "ftol", "xtol"):
-            if not getattr(self, name) >= 0:
-                raise OptionError(f"{type(self).__name__}: {name} must not be negative, got {getattr(self, name)}")
-        if self.max_iter is not None and self.max_iter < 0:
-            raise OptionError(f"{type(self).__name__}: max_iter must not be negative, got {self.max_iter}")
+        check_options(self)
 
     def __repr__(self) -> str:
         return short_repr(self)

@@ -24,11 +24,11 @@ from gdnet.optimizers.constrained.functions import UserFunctions, as_constraints
 from gdnet.optimizers.constrained.loop import REASONS, advance
 from gdnet.optimizers.constrained.objective import ObjectiveFunctions
 from gdnet.optimizers.constrained.problem import Residuals, SlackProblem, check_bounds
+from gdnet.optimizers.options import check_options
 from gdnet.optimizers.result import OptimizeResult
 from gdnet.optimizers.solver import asks_to_stop, check_start
 
 UNKNOWN = Residuals(np.nan, np.nan, np.nan, (1.0, 1.0))
-CURVATURES = ("auto", "exact", "gauss_newton", "bfgs")
 
 
 class InteriorPointState(NamedTuple):
@@ -133,14 +133,7 @@ class InteriorPoint(Optimizer):
     layout: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.curvature not in CURVATURES:
-            raise OptionError(f"curvature must be one of {', '.join(CURVATURES)}, got {self.curvature!r}")
-        if self.tol is not None and not self.tol > 0:
-            raise OptionError(f"tol must be positive, got {self.tol}")
-        if self.mu_init is not None and not self.mu_init > 0:
-            raise OptionError(f"mu_init must be positive, got {self.mu_init}")
-        if self.max_iter < 0:
-            raise OptionError(f"max_iter must not be negative, got {self.max_iter}")
+        check_options(self)
         as_constraints(self.g_le, "g_le"), as_constraints(self.h_eq, "h_eq")
 
     def bind(self, layout: Any) -> "InteriorPoint":

@@ -16,6 +16,7 @@ from gdnet.errors import DataError, OptionError, ShapeError
 from gdnet.optimizers.constrained.bounds import bound_vector, host
 from gdnet.optimizers.constrained.kkt import Factor, Kkt
 from gdnet.optimizers.constrained.problem import check_bounds
+from gdnet.optimizers.options import DOMAINS, checked
 from gdnet.optimizers.result import OptimizeResult
 
 STEP, REGULARISE = 0.995, 1e-11
@@ -165,10 +166,8 @@ def quadratic_program(
     """
     arrays = [a for a in (q, P, G, A) if a is not None and not isinstance(a, (int, float, list, tuple))]
     backend = backend_of(*arrays) if arrays else get_backend("cpu")
-    if not tol > 0:
-        raise OptionError(f"tol must be positive, got {tol}")
-    if not max_iter >= 0:
-        raise OptionError(f"max_iter must not be negative, got {max_iter}")
+    tol = checked("quadratic_program", "tol", tol, DOMAINS["tol"])
+    max_iter = checked("quadratic_program", "max_iter", max_iter, DOMAINS["max_iter"])
     data = check(P, q, G, h, A, b, lower, upper)
     gap = data.upper - data.lower
     free = gap > 1e-13 * np.maximum(1.0, np.where(np.isfinite(data.lower), np.abs(data.lower), 0.0))

@@ -159,14 +159,6 @@ class BayesianRegularization(LevenbergMarquardt):
     beta: float = 1.0
     settle: float = 1e-4
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (self.alpha >= 0 and self.beta > 0 and self.settle >= 0):
-            raise OptionError(
-                f"BayesianRegularization: alpha and settle must not be negative and beta must be positive, got "
-                f"alpha={self.alpha}, settle={self.settle}, beta={self.beta}"
-            )
-
     def start(self, theta: Array) -> Any:
         nothing = Evidence(self.alpha, self.beta, float(theta.shape[0]), math.nan, math.nan)
         return BayesMemory(super().start(theta), nothing)

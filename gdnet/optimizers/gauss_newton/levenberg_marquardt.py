@@ -9,14 +9,13 @@ from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
 from gdnet.optimizers.gauss_newton.box import BoxedSpace
 from gdnet.optimizers.gauss_newton.polish import polish, settle
-from gdnet.optimizers.gauss_newton.spaces import SPACES, Damped, damped_system
+from gdnet.optimizers.gauss_newton.spaces import Damped, damped_system
 from gdnet.optimizers.result import MESSAGES
 from gdnet.optimizers.solver import Move, Point, Solver, read
 
 MESSAGES.setdefault("mu_max", (8, "No step lowers the value, however strong the damping (mu_max)."))
 MESSAGES.setdefault("vanished", (0, "The residuals vanished, compared with those at the start."))
 
-SCALINGS = ("auto", "more", "mean", "identity")
 ATTEMPTS = 200
 PROBE = 0.1
 """Where along a step the residual is asked for its curvature: far enough for float32."""
@@ -127,19 +126,8 @@ class LevenbergMarquardt(Solver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        name = type(self).__name__
-        for option, allowed in (
-            ("damping", ("nielsen", "marquardt")), ("scaling", SCALINGS), ("space", ("auto", *SPACES)),
-        ):  # fmt: skip
-            if (given := getattr(self, option)) not in allowed:
-                raise OptionError(f"{name}: {option} must be one of {', '.join(allowed)}, got {given!r}")
-        for option in ("mu", "bend", "first_step", "max_memory", "decrease"):
-            if not getattr(self, option) > 0:
-                raise OptionError(f"{name}: {option} must be positive, got {getattr(self, option)}")
-        if not self.decrease < 1:
-            raise OptionError(f"{name}: decrease must be below 1, got {self.decrease}")
         if not self.mu <= self._mu_max:
-            raise OptionError(f"{name}: mu = {self.mu} is above mu_max = {self._mu_max}")
+            raise OptionError(f"{type(self).__name__}: mu = {self.mu} is above mu_max = {self._mu_max}")
 
     @property
     def _classic(self) -> bool:

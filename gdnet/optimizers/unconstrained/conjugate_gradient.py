@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.errors import OptionError
 from gdnet.optimizers.solver import Move, Point, Solver
 from gdnet.optimizers.unconstrained.gradient_descent import first_step
 from gdnet.optimizers.unconstrained.line_search import LineSearch, Ray, StrongWolfe
@@ -92,11 +91,6 @@ class ConjugateGradient(Solver):
 
     rule: str = "polak_ribiere"
     line_search: LineSearch = EXACT_WOLFE
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rule not in RULES:
-            raise OptionError(f"ConjugateGradient: rule must be one of {', '.join(RULES)}, got {self.rule!r}")
 
     def start(self, theta: Array) -> ConjugateGradientMemory:
         return ConjugateGradientMemory()

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from gdnet.backend import Array, Backend
-from gdnet.errors import OptionError
 from gdnet.optimizers.solver import Move, Point, Solver
 from gdnet.optimizers.unconstrained.gradient_descent import first_step
 from gdnet.optimizers.unconstrained.line_search import QUASI_NEWTON_WOLFE, LineSearch, Ray
@@ -54,11 +53,6 @@ class LBFGS(Solver):
 
     history: int = 10
     line_search: LineSearch = QUASI_NEWTON_WOLFE
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.history >= 1:
-            raise OptionError(f"LBFGS: history must be at least 1, got {self.history}")
 
     def start(self, theta: Array) -> LBFGSMemory:
         return LBFGSMemory()

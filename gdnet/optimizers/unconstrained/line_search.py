@@ -13,6 +13,7 @@ from typing import Protocol
 
 from gdnet.backend import Array
 from gdnet.errors import OptionError
+from gdnet.optimizers.options import check_options
 from gdnet.optimizers.solver import UNBOUNDED, Point
 
 
@@ -76,8 +77,7 @@ class Armijo:
     max_evals: int = 40
 
     def __post_init__(self) -> None:
-        if not 0 < self.c1 < 1:
-            raise OptionError(f"Armijo: c1 must lie between 0 and 1, got {self.c1}")
+        check_options(self)
 
     def __call__(self, ray: Ray, first: float) -> Sample | None:
         a = first
@@ -112,7 +112,8 @@ class StrongWolfe:
     max_evals: int = 30
 
     def __post_init__(self) -> None:
-        if not 0 < self.c1 < self.c2 < 1:
+        check_options(self)
+        if not self.c1 < self.c2:
             raise OptionError(f"StrongWolfe: 0 < c1 < c2 < 1 is needed, got c1={self.c1}, c2={self.c2}")
 
     def __call__(self, ray: Ray, first: float) -> Sample | None:
@@ -184,8 +185,7 @@ class HagerZhang:
     max_evals: int = 50
 
     def __post_init__(self) -> None:
-        if not 0 < self.delta < 0.5 <= self.sigma < 1:
-            raise OptionError(f"HagerZhang: 0 < delta < 0.5 <= sigma < 1 is needed, got {self.delta}, {self.sigma}")
+        check_options(self)
 
     def __call__(self, ray: Ray, first: float) -> Sample | None:
         return _HagerZhangSearch(self, ray).run(first)

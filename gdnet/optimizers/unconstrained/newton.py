@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdnet.backend import Array
-from gdnet.errors import OptionError
 from gdnet.maps.solve import absolute_solve, modified_cholesky
 from gdnet.optimizers.solver import Move, Point, Solver, read
 from gdnet.optimizers.unconstrained.line_search import STRONG_WOLFE, LineSearch, Ray
@@ -36,11 +35,6 @@ class Newton(Solver):
 
     modification: str = "cholesky"
     line_search: LineSearch = STRONG_WOLFE
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.modification not in ("cholesky", "saddle_free"):
-            raise OptionError(f'Newton: modification must be "cholesky" or "saddle_free", got {self.modification!r}')
 
     def advance(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
         backend, g = at.backend, at.gradient

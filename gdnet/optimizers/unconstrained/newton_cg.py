@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.errors import OptionError
 from gdnet.maps import Map
 from gdnet.optimizers.solver import Move, Point, Solver
 
@@ -54,16 +53,6 @@ class NewtonCG(Solver):
     forcing: float = 0.1
     eta: float = 1e-4
     max_products: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_curvature(self)
-        if self.radius is not None and not self.radius > 0:
-            raise OptionError(f"NewtonCG: radius must be positive, got {self.radius}")
-        if not 0 < self.forcing < 1:
-            raise OptionError(f"NewtonCG: forcing must lie between 0 and 1, got {self.forcing}")
-        if not 0 <= self.eta < 0.25:
-            raise OptionError(f"NewtonCG: eta must lie in [0, 0.25), got {self.eta}")
 
     def start(self, theta: Array) -> NewtonCGMemory:
         return NewtonCGMemory(self.radius or 0.0)
@@ -180,12 +169,6 @@ class HessianFree(Solver):
     progress: float = 5e-4
     max_products: int = 250
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_curvature(self)
-        if not (self.damping > 0 and 0 <= self.decay <= 1 and self.progress > 0 and self.max_products >= 1):
-            raise OptionError("HessianFree: damping, progress and max_products must be positive, decay in [0, 1]")
-
     def start(self, theta: Array) -> HessianFreeMemory:
         return HessianFreeMemory(self.damping)
 
@@ -243,10 +226,3 @@ class HessianFree(Solver):
         if not kept or kept[-1] is not z:
             kept.append(z)
         return kept
-
-
-def _check_curvature(solver: NewtonCG | HessianFree) -> None:
-    if solver.curvature not in ("hessian", "gauss_newton"):
-        raise OptionError(
-            f'{type(solver).__name__}: curvature must be "hessian" or "gauss_newton", got {solver.curvature!r}'
-        )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.errors import OptionError
 from gdnet.optimizers.solver import Move, Point, Solver
 
 LARGEST = 1e30
@@ -47,13 +46,6 @@ class ScaledConjugateGradient(Solver):
     sigma: float = 5e-5
     scale: float = 5e-7
     hvp: str = "exact"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.hvp not in ("exact", "difference"):
-            raise OptionError(f'ScaledConjugateGradient: hvp must be "exact" or "difference", got {self.hvp!r}')
-        if not (self.sigma > 0 and self.scale > 0):
-            raise OptionError("ScaledConjugateGradient: sigma and scale must be positive")
 
     def start(self, theta: Array) -> ScaledConjugateGradientMemory:
         return ScaledConjugateGradientMemory(None, self.scale)
