@@ -193,6 +193,12 @@ def check_options(rule: Any) -> None:
 
 def checked(owner: str, name: str, given: Any, domain: Domain | None) -> Any:
     """The value of an option, of Python's numbers; an `OptionError` that names it where it is outside this domain."""
+    if isinstance(given, type):
+        call = f"{given.__name__}(...)"
+        raise OptionError(
+            f"{owner}: {name} is the class {given.__name__}, where an object is expected: write {call}, with "
+            "parentheses and its arguments"
+        )
     value = _plain(given)
     if domain is not None and not domain.ok(value):
         raise OptionError(f"{owner}: {name} must be {domain.wanted}, got {value!r}")

@@ -1,6 +1,7 @@
 """Options that all first-order rules share, schedules, and what is refused."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -271,6 +272,21 @@ def test_bad_rate(kind, lr):
 def test_bad_option(kind, options):
     with pytest.raises(OptionError, match=r"must|wraps|adapts"):
         kind(**options)
+
+
+@pytest.mark.parametrize("kind", sorted({type(c.optimizer) for c in FIRST_ORDER}, key=lambda k: k.__name__))
+def test_a_class_is_no_option(kind):
+    for name in (f.name for f in fields(kind) if f.init):
+        with pytest.raises(OptionError, match=rf"{kind.__name__}: {name} is the class CosineDecay.*CosineDecay\("):
+            kind(**{name: CosineDecay})
+
+
+@pytest.mark.parametrize("make", [lambda: LinearWarmup(CosineDecay), lambda: ConstantRate(CosineDecay),
+                                  lambda: Adam(betas=CosineDecay(0.1, T_max=3)),
+                                  lambda: ConstantRate(CosineDecay(0.1, T_max=3))])  # fmt: skip
+def test_a_schedule_stands_for_a_rate_alone(make):
+    with pytest.raises(OptionError, match=r"write CosineDecay\(|must be"):
+        make()
 
 
 def test_refusals_of_calls():

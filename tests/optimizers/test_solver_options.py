@@ -38,8 +38,8 @@ SHARED = {
 LEVENBERG_MARQUARDT = SHARED | {
     "damping": words("nielsen", "marquardt"), "scaling": words("auto", "more", "mean", "identity"),
     "space": words("auto", "parameters", "samples", "cg"), "accelerate": FLAG, "bend": POSITIVE_OR_INF,
-    "trust": FRACTION, "mu": POSITIVE, "mu_min": NOT_NEGATIVE, "mu_max": ([1, INF], POSITIVE_OR_INF[1]), "decrease": INSIDE,
-    "first_step": POSITIVE_OR_INF, "forget_after": NOT_NEGATIVE_OR_INF, "polish": COUNT_FROM_0,
+    "trust": FRACTION, "mu": POSITIVE, "mu_min": NOT_NEGATIVE, "mu_max": ([1, INF], POSITIVE_OR_INF[1]),
+    "decrease": INSIDE, "first_step": POSITIVE_OR_INF, "forget_after": NOT_NEGATIVE_OR_INF, "polish": COUNT_FROM_0,
     "max_memory": POSITIVE_OR_INF, "cg_tol": POSITIVE,
 }  # fmt: skip
 EVERY = {
@@ -114,6 +114,13 @@ def test_options(kind, name, taken, refused):
             kind(**{name: value})
         shown = tuple(value) if isinstance(value, list) else value
         assert repr(shown) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_class_is_no_option(kind):
+    for field in fields(kind):
+        with pytest.raises(OptionError, match=rf"{kind.__name__}: {field.name} is the class Armijo.*write Armijo\("):
+            kind(**{field.name: gd.Armijo})
 
 
 def test_options_that_contradict_each_other():
