@@ -9,9 +9,7 @@ the same gradient, 1e-5. The last three columns stop nothing: they say how close
 """
 
 import argparse
-import cmath
 import json
-import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,85 +19,31 @@ import numpy as np
 
 import gdnet as gd
 from benchmarks.environment import environment
-from benchmarks.least_squares.problems import HERE, Fit, chebyshev, mgh
+from benchmarks.least_squares.problems import SumOfSquares, sums
 
 
-class Perturbed(complex):
-    """A complex number that compares by its real part, as `if x < 0` in a formula needs."""
-
-    def __lt__(self, other: Any) -> bool:
-        return self.real < other
-
-    def __gt__(self, other: Any) -> bool:
-        return self.real > other
-
-
-class Sum:
-    """f = Σ r², its exact gradient, and a count of the calls of both."""
-
-    def __init__(self, fit: Fit, entry: dict[str, Any]) -> None:
-        self.fit, self.calls = fit, {"f": 0, "gradient": 0}
-        names = {name: getattr(cmath, name) for name in ("exp", "log", "sqrt", "sin", "cos", "atan", "pi")}
-        self.names = names | {"cheb": chebyshev, "prod": math.prod, "n": len(fit.x0)} | entry.get("constants", {})
-        self.code = [(compile(r["expr"], fit.name, "eval"), i)
-                     for r in entry["residuals"] for i in range(r["i_from"], r["i_to"] + 1)]  # fmt: skip
-
-    def residuals(self, x: list[Perturbed]) -> np.ndarray:
-        found = []
-        for code, i in self.code:
-            try:
-                found.append(complex(eval(code, self.names | {"x": x, "i": i})))
-            except OverflowError:
-                found.append(complex(math.inf))
-        return np.asarray(found)
-
-    def slope(self, x: np.ndarray) -> np.ndarray:
-        columns = [self.residuals([Perturbed(v, 1e-30 * (i == j)) for i, v in enumerate(x)]) for j in range(x.size)]
-        with np.errstate(all="ignore"):
-            return 2.0 * np.stack(columns).imag / 1e-30 @ columns[0].real
-
-    def f(self, x: np.ndarray) -> float:
-        self.calls["f"] += 1
-        with np.errstate(all="ignore"):
-            return float(np.sum(self.residuals([Perturbed(v) for v in x]).real ** 2))
-
-    def gradient(self, x: np.ndarray) -> np.ndarray:
-        self.calls["gradient"] += 1
-        return self.slope(x)
-
-    def hessian(self, x: np.ndarray) -> np.ndarray:
-        h = 1e-5 * np.maximum(1.0, np.abs(x))
-        H = np.stack([(self.slope(x + e) - self.slope(x - e)) / (2 * w) for e, w in zip(np.diag(h), h, strict=True)])
-        return 0.5 * (H + H.T)
-
-
-def sums() -> list[Sum]:
-    entries = json.loads((HERE / "mgh.json").read_text())["problems"]
-    return [Sum(fit, entry) for fit, entry in zip(mgh(), entries, strict=True)]
-
-
-def ours(method: str) -> Callable[[Sum], np.ndarray]:
-    def solve(s: Sum) -> np.ndarray:
+def ours(method: str) -> Callable[[SumOfSquares], np.ndarray]:
+    def solve(s: SumOfSquares) -> np.ndarray:
         hess = s.hessian if "newton" in method else None
         return gd.minimize(s.f, s.fit.x0, method=method, jac=s.gradient, hess=hess).x
 
     return solve
 
 
-def scipys(method: str, **options: Any) -> Callable[[Sum], np.ndarray]:
+def scipys(method: str, **options: Any) -> Callable[[SumOfSquares], np.ndarray]:
     from scipy.optimize import minimize
 
-    def solve(s: Sum) -> np.ndarray:
+    def solve(s: SumOfSquares) -> np.ndarray:
         hess = s.hessian if method in ("trust-ncg", "Newton-CG") else None
         return minimize(s.f, s.fit.x0, jac=s.gradient, hess=hess, method=method, options=options).x
 
     return solve
 
 
-def least_squares(solve: Callable) -> Callable[[Sum], np.ndarray]:
+def least_squares(solve: Callable) -> Callable[[SumOfSquares], np.ndarray]:
     """The residuals as the function that counts."""
 
-    def run(s: Sum) -> np.ndarray:
+    def run(s: SumOfSquares) -> np.ndarray:
         def fun(x: np.ndarray) -> np.ndarray:
             s.calls["f"] += 1
             return s.fit.fun(x)
@@ -109,7 +53,7 @@ def least_squares(solve: Callable) -> Callable[[Sum], np.ndarray]:
     return run
 
 
-def solvers() -> dict[str, Callable[[Sum], np.ndarray]]:
+def solvers() -> dict[str, Callable[[SumOfSquares], np.ndarray]]:
     from scipy import optimize
 
     return {
@@ -127,7 +71,7 @@ def solvers() -> dict[str, Callable[[Sum], np.ndarray]]:
     }
 
 
-def measure(solve: Callable[[Sum], np.ndarray]) -> list[dict[str, Any]]:
+def measure(solve: Callable[[SumOfSquares], np.ndarray]) -> list[dict[str, Any]]:
     rows = []
     for s in sums():
         with warnings.catch_warnings():

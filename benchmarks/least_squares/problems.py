@@ -1,5 +1,6 @@
 """The nonlinear regressions of NIST StRD and the least-squares problems of Moré, Garbow and Hillstrom, as functions."""
 
+import cmath
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -101,3 +102,59 @@ def mgh() -> Iterator[Fit]:
         fit = Fit(p["name"], np.asarray(p["x0"], dtype=float), fun, p["minima"])
         assert math.isclose(float(np.sum(fun(fit.x0) ** 2)), p["f_at_x0"], rel_tol=1e-9)
         yield fit
+
+
+class Perturbed(complex):
+    """A complex number that compares by its real part, as `if x < 0` in a formula needs."""
+
+    def __lt__(self, other: Any) -> bool:
+        return self.real < other
+
+    def __gt__(self, other: Any) -> bool:
+        return self.real > other
+
+
+class SumOfSquares:
+    """f = Σ r², its gradient by complex steps, its Hessian by central differences of that; calls are counted."""
+
+    def __init__(self, fit: Fit, entry: dict[str, Any]) -> None:
+        self.fit, self.f_at_x0, self.calls = fit, entry["f_at_x0"], {"f": 0, "gradient": 0}
+        names = {name: getattr(cmath, name) for name in ("exp", "log", "sqrt", "sin", "cos", "atan", "pi")}
+        self.names = names | {"cheb": chebyshev, "prod": math.prod, "n": len(fit.x0)} | entry.get("constants", {})
+        self.code = [(compile(r["expr"], fit.name, "eval"), i)
+                     for r in entry["residuals"] for i in range(r["i_from"], r["i_to"] + 1)]  # fmt: skip
+
+    def residuals(self, x: list[Perturbed]) -> np.ndarray:
+        found = []
+        for code, i in self.code:
+            try:
+                found.append(complex(eval(code, self.names | {"x": x, "i": i})))
+            except OverflowError:
+                found.append(complex(math.inf))
+        return np.asarray(found)
+
+    def slope(self, x: np.ndarray) -> np.ndarray:
+        """The gradient, not counted."""
+        columns = [self.residuals([Perturbed(v, 1e-30 * (i == j)) for i, v in enumerate(x)]) for j in range(x.size)]
+        with np.errstate(all="ignore"):
+            return 2.0 * np.stack(columns).imag / 1e-30 @ columns[0].real
+
+    def f(self, x: np.ndarray) -> float:
+        self.calls["f"] += 1
+        with np.errstate(all="ignore"):
+            return float(np.sum(self.residuals([Perturbed(v) for v in x]).real ** 2))
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        self.calls["gradient"] += 1
+        return self.slope(x)
+
+    def hessian(self, x: np.ndarray) -> np.ndarray:
+        h = 1e-5 * np.maximum(1.0, np.abs(x))
+        H = np.stack([(self.slope(x + e) - self.slope(x - e)) / (2 * w) for e, w in zip(np.diag(h), h, strict=True)])
+        return 0.5 * (H + H.T)
+
+
+def sums() -> list[SumOfSquares]:
+    """Every problem of `mgh` as one function of x."""
+    entries = json.loads((HERE / "mgh.json").read_text())["problems"]
+    return [SumOfSquares(fit, entry) for fit, entry in zip(mgh(), entries, strict=True)]
