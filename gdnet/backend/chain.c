@@ -18,7 +18,7 @@
 #define CHUNK 1024
 #define FAR ((Py_ssize_t)1 << 22) /* elements from which on arrays come from memory and not from a cache */
 #define SLICE 256
-#define LINES 7
+#define LINES 10
 #define MAX_PLACES 64
 #define MAX_ROOMS 8
 #define MAX_CALLS 64
@@ -37,7 +37,7 @@
 #endif
 
 #if defined(__GNUC__)
-#define PREFETCH(address) __builtin_prefetch((address), 0, 2)
+#define PREFETCH(address) __builtin_prefetch((address), 0, 3)
 #else
 #define PREFETCH(address) ((void)0)
 #endif

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from gdnet.bench.timing import Effort, race
 
 PASSES = {"sgd": 3, "adam": 7}
 """Vectors that must be read or written: θ, g and θ⁺; for Adam also m and v, read and written."""
+ARRAYS = {"sgd": 2, "adam": 4}
+"""Vectors that lie in memory."""
 
 
 class GdnetUpdate:
@@ -45,8 +48,11 @@ def updates(
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """One row an optimizer, size and candidate, with the ratio to the time that its memory traffic needs.
 
-    The bandwidth is measured in turns with the updates, on vectors of the same length; the best way counts.
+    The bandwidth is measured in turns with the updates, on two vectors that take as much memory as the update's, so that
+    the cache holds as little of them; the best way counts. Rounds are many and short: what others on a shared machine
+    take of the memory's bandwidth changes within milliseconds.
     """
+    effort = replace(effort, rounds=5 * effort.rounds, seconds=effort.seconds / 5)
     for name in names:
         for size in sizes:
             candidates: dict[str, Any] = {f"gdnet {b}": GdnetUpdate(name, size, found) for b, found in backends.items()}
@@ -56,7 +62,7 @@ def updates(
                 with contextlib.suppress(Unavailable):  # it has no optimizer of its own, or not here
                     candidates[peer] = load_peer(peer, "Update")(name, size, OPTIMIZERS[name][1], device)
             if kind_of(device) == "cpu":
-                limits = bandwidth_candidates(size)
+                limits = bandwidth_candidates(ARRAYS[name] * size // 2)
             else:
                 limits = device_bandwidth_candidates(next(iter(backends.values())), size)
             times = race({**{way: call for way, (_, call) in limits.items()}, **candidates}, effort)
