@@ -95,12 +95,25 @@ class Model:
         self.in_shape: tuple[int, ...] | None = None
         self._theta: Array = None
         self._layout: Layout | None = None
+        self._kept: tuple[Any, Step] | None = None
         if in_shape is not None or self.net.in_shape is not None:
             self.build(self.net.resolve(None if in_shape is None else check_shape("in_shape", in_shape)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What `pickle` and `copy.deepcopy` take along: all but what is compiled."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_kept", "_scorer")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _kept=None)
+        if self._layout is not None:
+            self._scorer = Scorer(self.backend, self.net, self.loss, self._layout)
+
     def __repr__(self) -> str:
         size = "not built" if self._layout is None else f"{self._layout.size} parameters"
-        return f"Model({self.net!r}, {self.loss!r}, {size}, {self.dtype}, {self.backend.name} on {self.backend.device})"
+        numbers = (
+            self.dtype if self.matmul_precision == "highest" else f"{self.dtype} with {self.matmul_precision} products"
+        )
+        return f"Model({self.net!r}, {self.loss!r}, {size}, {numbers}, {self.backend.name} on {self.backend.device})"
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 
@@ -261,12 +274,7 @@ class Model:
         feed = Feed(data, None if whole else batch_size, bool(shuffle), bool(drop_last), self.seed)
         check_batching(optimizer, self.net.stochastic, feed.batch_size, len(data))
         bound = optimizer.bind(self.layout)
-        step: Step
-        if optimizer.full_batch:
-            step = FullBatchStep(self._objective(data), bound)
-        else:
-            plain = step_on(self.backend, self.net, self.loss, bound, self.layout, self.seed)
-            step = self.backend.compile(plain, donate=(0, 1))
+        step = FullBatchStep(self._objective(data), bound) if optimizer.full_batch else self._compiled(optimizer)
         theta = self.backend.asarray(self.backend.to_numpy(self.theta))  # a copy: the step may overwrite its own
         run = Run(self.backend, bound, theta, bound.init(theta), feed, epochs)
         run.callbacks = self._callbacks(found, verbose)
@@ -283,9 +291,20 @@ class Model:
         try:
             with device_memory(self.backend, feed.batch_size or len(data)):
                 train(run, step, scores if metrics or held is not None else None)
+        except BaseException:
+            self._kept = None  # its buffers may be what left too little memory
+            raise
         finally:
             self._theta = run.solution if run.result is None else self.backend.asarray(run.result)
         return run.history
+
+    def _compiled(self, optimizer: Optimizer) -> Step:
+        """The compiled step of this optimizer; the latest one is kept, so that the next `fit` compiles nothing."""
+        wanted = optimizer, self.layout, self.seed
+        if self._kept is None or self._kept[0] != wanted:
+            step = step_on(self.backend, self.net, self.loss, optimizer, self.layout, self.seed)
+            self._kept = wanted, self.backend.compile(step, donate=(0, 1))
+        return self._kept[1]
 
     def _callbacks(self, given: list[Callback], verbose: int) -> list[Callback]:
         """In the order in which they are called: checkpoints last, since they keep what the others have made."""

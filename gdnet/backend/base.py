@@ -52,6 +52,19 @@ class Backend:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} on {self.device}>"
 
+    def __deepcopy__(self, memo: Any) -> "Backend":
+        return self  # there is one object a library and device
+
+    def __reduce__(self) -> tuple:
+        from gdnet.backend.select import get_backend
+
+        return get_backend, (self.place, self.name)
+
+    @property
+    def place(self) -> str:
+        """What `get_backend` calls the device."""
+        return str(self.device)
+
     # -- moving data ------------------------------------------------------------------------------------------------
 
     def dtype(self, name: str) -> Any:

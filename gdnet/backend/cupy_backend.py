@@ -39,8 +39,18 @@ class CupyBackend(Backend):
         self.tf32 = tf32
         """Whether products of float32 matrices may use TF32 tensor cores: faster, with about three digits."""
         self.products = Products()
-        if tf32:
-            self.name = "cupy-tf32"
+
+    def __reduce__(self) -> tuple:
+        function, names = super().__reduce__()
+        return function, (*names, "tf32" if self.tf32 else "highest")
+
+    @property
+    def place(self) -> str:
+        return f"cuda:{self.device.id}"
+
+    def whole(self, array: Array) -> Array:
+        with self.device:
+            return array.copy()  # a captured step writes its results to the same place every time
 
     def make_current(self) -> None:
         """Let this thread's CuPy calls run on this device."""

@@ -22,6 +22,10 @@ class JaxBackend(Backend):
     def __init__(self, device: Any = None) -> None:
         super().__init__(jnp, device if device is not None else jax.devices("cpu")[0])
 
+    @property
+    def place(self) -> str:
+        return "cpu" if self.device.platform == "cpu" else f"cuda:{self.device.id}"
+
     def dtype(self, name: str) -> Any:
         return jnp.dtype(name)
 

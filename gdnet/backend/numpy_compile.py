@@ -73,6 +73,7 @@ class CompiledStep:
                 return self.step(*args)
             if program.checks_left:
                 return self._checked(program, key, args)
+            args = (*map(_writable, args[: self.donated]), *args[self.donated :])
         program.results = results = program.run(*args)
         self.latest = program if program.settled else None
         return results
@@ -117,6 +118,12 @@ class CompiledStep:
             if not np.array_equal(a, b, equal_nan=True):
                 self.programs[key] = None
         return expected
+
+
+def _writable(tree: Any) -> Any:
+    """The same arrays, with copies of those that refuse to be overwritten though they were donated."""
+    leaves, form = flatten(tree)
+    return unflatten(form, iter([a if a.flags.writeable else np.array(a) for a in leaves]))
 
 
 def signature(args: tuple) -> tuple:

@@ -48,9 +48,9 @@ def updates(
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """One row an optimizer, size and candidate, with the ratio to the time that its memory traffic needs.
 
-    The bandwidth is measured in turns with the updates, on two vectors that take as much memory as the update's, so that
-    the cache holds as little of them; the best way counts. Rounds are many and short: what others on a shared machine
-    take of the memory's bandwidth changes within milliseconds.
+    The bandwidth is measured in turns with the updates, on two vectors that take as much memory as the update's, so
+    that the cache holds as little of them; the best way counts. Rounds are many and short: what others on a shared
+    machine take of the memory's bandwidth changes within milliseconds.
     """
     effort = replace(effort, rounds=5 * effort.rounds, seconds=effort.seconds / 5)
     for name in names:

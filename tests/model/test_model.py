@@ -1,6 +1,8 @@
 """fit, predict, evaluate, save and load on every array library."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -163,6 +165,44 @@ def test_examples_of_weight_zero_do_not_count():
     expected = other.fit(x[:30], t[:30], **options)
     assert history["loss"] == pytest.approx(expected["loss"], rel=1e-12)
     np.testing.assert_allclose(model.theta, other.theta, rtol=1e-12)
+
+
+def test_the_next_fit_takes_the_compiled_step_of_the_last(bk, monkeypatch):
+    x, t = data()
+    made = []
+    compile_step = type(bk.backend).compile
+
+    def counted(self, step, donate=()):
+        made.extend([step] if donate else [])
+        return compile_step(self, step, donate)
+
+    monkeypatch.setattr(type(bk.backend), "compile", counted)
+    one, two = classifier(bk), classifier(bk)
+    for rate in (0.5, 0.5, 0.1, 0.1):  # as of a run with another rate at half-time
+        one.fit(x, t, optimizer=gd.SGD(lr=rate), epochs=2, batch_size=16, verbose=0)
+        two.fit(x, t, optimizer=gd.SGD(lr=rate), epochs=2, batch_size=16, verbose=0)
+        two._kept = None  # as it was before the first fit
+        np.testing.assert_array_equal(bk.get(one.theta), bk.get(two.theta))
+    assert len(made) == 2 + 4
+    before, kept = one.theta, bk.get(one.theta)
+    one.fit(x, t, optimizer=gd.SGD(lr=0.1), epochs=1, batch_size=16, verbose=0)
+    np.testing.assert_array_equal(bk.get(before), kept)  # the parameters of the last fit are still the user's
+
+
+def test_copies_and_pickles_train_on_alone(bk):
+    x, t = data()
+    model = classifier(bk)
+    model.fit(x, t, optimizer=gd.Adam(), epochs=1, batch_size=16, verbose=0)
+    twins = [copy.deepcopy(model)]
+    if bk.backend.name in ("numpy", "torch", "jax", "cupy"):  # found again by these names
+        twins.append(pickle.loads(pickle.dumps(model)))
+    before = bk.get(model.theta)
+    for twin in twins:
+        assert twin.backend.name == model.backend.name
+        np.testing.assert_array_equal(bk.get(twin.predict(x)), bk.get(model.predict(x)))
+        twin.fit(x, t, optimizer=gd.Adam(), epochs=1, batch_size=16, verbose=0)
+        assert np.abs(bk.get(twin.theta) - before).max() > 0
+    np.testing.assert_array_equal(bk.get(model.theta), before)
 
 
 def test_threads_may_share_a_model():
