@@ -125,10 +125,11 @@ def update(rows: Sequence[Row]) -> str:
 
 
 def fit(rows: Sequence[Row]) -> str:
-    lines = [[r["candidate"], r["examples"], micro(r["seconds"]), micro(r["bare_seconds"]), micro(r["fed_seconds"]),
-              f"{r['over_bare']:.3f}", f"{r['over_fed']:.3f}"]
+    lines = [[r["candidate"], r["examples"], micro(r["first_seconds"]), micro(r["seconds"]), micro(r["bare_seconds"]),
+              micro(r["fed_seconds"]), f"{r['over_bare']:.3f}", f"{r['over_fed']:.3f}"]
              for r in rows]  # fmt: skip
-    header = ["candidate", "examples", "one epoch of fit", "bare steps", "on its batches", "over bare", "over those"]
+    header = ["candidate", "examples", "first fit, one epoch", "later fit", "bare steps", "on its batches", "over bare",
+              "over those"]  # fmt: skip
     return table(header, lines, markdown=True)
 
 
