@@ -6,42 +6,46 @@ Times are saved, never asserted; that the quotients are the same is.
 import numpy as np
 import pytest
 
-from benchmarks.gradient_cost import Problem
+from gdnet.backend import get_backend
+from gdnet.bench.gradient import Gradients, H, problems
 
-SIZES = [100, 1_000, 10_000, 100_000, 1_000_000]
+PROBLEMS = problems(1e6, [100])
 SAMPLE = 100
 
 
-@pytest.mark.parametrize("parameters", SIZES)
-def test_forward(benchmark, parameters):
-    problem = Problem(parameters)
-    benchmark.extra_info.update(parameters=problem.layout.size, batch=problem.batch)
-    benchmark(problem.forward)
+@pytest.fixture
+def work(request, benchmark):
+    problem = request.param
+    benchmark.extra_info.update(parameters=problem.parameters, batch=problem.batch)
+    return Gradients(problem, get_backend("cpu"))
 
 
-@pytest.mark.parametrize("parameters", SIZES)
-def test_backpropagation(benchmark, parameters):
-    problem = Problem(parameters)
-    benchmark.extra_info.update(parameters=problem.layout.size, batch=problem.batch)
-    benchmark(problem.backpropagation)
+def each(problems):
+    return pytest.mark.parametrize("work", problems, indirect=True, ids=[str(p.parameters) for p in problems])
 
 
-@pytest.mark.parametrize("parameters", SIZES)
-def test_textbook_loop(benchmark, parameters):
+@each(PROBLEMS)
+def test_forward(benchmark, work):
+    benchmark(work.forward)
+
+
+@each(PROBLEMS)
+def test_backpropagation(benchmark, work):
+    benchmark(work.gradient)
+
+
+@each(PROBLEMS)
+def test_textbook_loop(benchmark, work):
     """The first entries only: seconds a gradient are the time times `parameters / entries`, marked as extrapolated."""
-    problem = Problem(parameters)
-    size = problem.layout.size
-    found = benchmark.pedantic(problem.textbook, (SAMPLE,), rounds=1)
-    benchmark.extra_info.update(
-        parameters=size, batch=problem.batch, entries=len(found), extrapolated=len(found) < size
-    )
+    size = work.problem.parameters
+    entries = min(SAMPLE, size)
+    benchmark.pedantic(work.textbook, (entries,), rounds=1)
+    benchmark.extra_info.update(entries=entries, extrapolated=entries < size)
 
 
-@pytest.mark.parametrize("parameters", [size for size in SIZES if size <= 10_000])
-def test_structured(benchmark, parameters):
-    problem = Problem(parameters)
-    found = benchmark.pedantic(problem.structured, rounds=1, warmup_rounds=1)
-    benchmark.extra_info.update(parameters=problem.layout.size, batch=problem.batch)
-    expected = problem.textbook(SAMPLE)
-    tolerance = 10 * np.finfo(np.float64).eps * abs(problem.forward()) / 1e-4
+@each([p for p in PROBLEMS if p.parameters <= 20_000])
+def test_structured(benchmark, work):
+    found = benchmark.pedantic(work.structured, rounds=1, warmup_rounds=1)
+    expected = work.textbook(min(SAMPLE, work.problem.parameters))
+    tolerance = 10 * np.finfo(np.float64).eps * abs(float(work.forward())) / H
     np.testing.assert_allclose(found[: len(expected)], expected, rtol=0, atol=tolerance)
