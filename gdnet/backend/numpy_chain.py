@@ -132,6 +132,10 @@ def _workers() -> tuple[Any, int]:
     return (ThreadPoolExecutor(parts - 1, "gdnet") if parts > 1 else None), parts
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)  # a child has none of its parent's threads
+
+
 def on_all_cores(work: Callable[[int, int], None], size: int) -> None:
     """`work(start, stop)` for parts that make up 0..size, each of whole blocks, at the same time where it pays."""
     pool, parts = _workers() if size >= PARALLEL else (None, 1)

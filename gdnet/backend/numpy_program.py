@@ -172,7 +172,7 @@ class Writer:
             return ""
         size = math.prod(result.shape) * result.dtype.itemsize
         for v in ended:
-            if v in self.pieces and math.prod(v.shape) * v.dtype.itemsize == size and v.shape == result.shape:
+            if v in self.pieces and (v.shape, v.dtype.itemsize) == (result.shape, result.dtype.itemsize):
                 self.pieces[result] = self.pieces.pop(v)
                 break
         else:

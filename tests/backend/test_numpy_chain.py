@@ -1,5 +1,9 @@
 """Chains of elementwise operations: NumPy's results bit for bit, in C and without it; buffers that never collide."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -80,6 +84,31 @@ def test_a_chain_with_rooms_covers_every_element(size, way):
     ChainKernel(calls, 4, x.shape, x.dtype)(x, half, y, out)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(x, scaled)  # written in place after it was read
+
+
+FORKED = """
+import os
+import numpy as np
+from gdnet.backend.numpy_chain import OPERATIONS, PARALLEL, ChainKernel
+
+x = np.ones(PARALLEL)
+double = ChainKernel([(OPERATIONS[np.add], 0, 0, 0)], 1, x.shape, x.dtype)
+double(x)
+child = os.fork()
+double(x)
+if not child:
+    os._exit(0 if (x == 4.0).all() else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_forked_child_has_threads_of_its_own():
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )  # fmt: skip
+    assert ran.stdout == "0\n", ran.stderr
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (3, 700), (1023, 3), (40, 1024), (1025, 1100)])
