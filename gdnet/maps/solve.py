@@ -52,7 +52,8 @@ def cholesky(backend: Backend, A: Array) -> Array | None:
         if "LinAlgError" not in type(error).__name__:
             raise
         return None
-    pivots = xp.linalg.diagonal(L) ** 2
+    roots = xp.linalg.diagonal(L)
+    pivots = roots * xp.abs(roots)  # with their signs: CuPy raises nothing, and leaves a pivot below zero where it was
     total, least, most = backend.to_numpy(xp.stack([xp.sum(L), xp.min(pivots), xp.max(xp.linalg.diagonal(A))])).tolist()
     noise = A.shape[0] * float(xp.finfo(A.dtype).eps) * most
     return L if math.isfinite(total) and least > noise else None

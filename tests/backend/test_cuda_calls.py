@@ -6,6 +6,7 @@ device, and (where CuPy is installed; no GPU is needed) that CuPy has every func
 
 import importlib.util
 import inspect
+import operator
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,9 @@ import pytest
 import gdnet as gd
 from gdnet.backend import Backend, get_backend, select
 from gdnet.backend.cuda_sources import ACTIVATIONS, BIASED, LOSSES, UPDATES
+from gdnet.backend.linalg import cholesky_factor
 from gdnet.layers import Jacobian
+from gdnet.maps.solve import cholesky
 from gdnet.testing.cases import LAYERS
 from gdnet.testing.cases_losses import LOSSES as LOSS_CASES
 from gdnet.testing.cases_optimizers import FIRST_ORDER
@@ -97,13 +100,18 @@ def noted(a):
 class Names:
     """The namespace; it notes the functions that are called."""
 
+    def __init__(self, module=np, prefix=""):
+        self.module, self.prefix = module, prefix
+        if module is np:
+            self.linalg = Names(np.linalg, "linalg.")
+
     def __getattr__(self, name):
-        found = getattr(np, name)
+        found = getattr(self.module, name)
         if isinstance(found, type) or not callable(found):
             return found
 
         def call(*args, **kwargs):
-            Noted.log.append(Call(name, args, kwargs))
+            Noted.log.append(Call(self.prefix + name, args, kwargs))
             return noted(found(*plain(args), **plain(kwargs)))
 
         return call
@@ -314,8 +322,6 @@ def accepts(function, args, kwargs):
 
 
 def test_cupy_has_every_function_with_these_arguments(cupy_names, monkeypatch):
-    import cupy
-
     names = set()
     for fused in (True, False):
         notebook = install(monkeypatch, fused)
@@ -327,12 +333,58 @@ def test_cupy_has_every_function_with_these_arguments(cupy_names, monkeypatch):
             )
             for call in (*log, *Noted.log):
                 names.add(call.name)
-                if call.kwargs is None:  # an operator: CuPy's ufunc of that name is behind it
-                    own = call.name in ("gemm", "sum_rows", "erf", "getitem", "setitem", "asarray", "@")
-                    assert own or call.name.startswith("kernel ") or hasattr(cupy, call.name), call.name
-                else:
-                    assert accepts(getattr(cupy_names, call.name), call.args, call.kwargs), call
+                check_call(cupy_names, call)
     assert len(names) > 40
+
+
+def check_call(cupy_names, call):
+    """Whether CuPy has the function, with these arguments."""
+    import cupy
+
+    if call.kwargs is None:  # an operator: CuPy's ufunc of that name is behind it
+        own = call.name in ("gemm", "sum_rows", "erf", "getitem", "setitem", "asarray", "@", "read", "mask")
+        assert own or call.name.startswith("kernel ") or hasattr(cupy, call.name), call.name
+    else:
+        assert accepts(operator.attrgetter(call.name)(cupy_names), call.args, call.kwargs), call
+
+
+PUBLIC = {getattr(gd, name) for name in dir(gd)} - {gd.Solver}
+SOLVERS = sorted((k for k in PUBLIC if inspect.isclass(k) and getattr(k, "full_batch", False) is True), key=str)
+
+
+@pytest.mark.parametrize("kind", SOLVERS, ids=lambda kind: kind.__name__)
+def test_cupy_has_every_function_of_a_solver(cupy_names, notebook, kind, tmp_path):
+    """Solvers read the device, and so are not captured; but a function that CuPy lacks would end them."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, 3))
+    t = np.sin(x[:, :1])
+    model = gd.Model(gd.Sequential(gd.Dense(3, 5), gd.Tanh(), gd.Dense(1)), gd.SquaredError(), dtype="float64")
+    Noted.log.clear()
+    losses = model.fit(x, t, optimizer=kind(), batch_size=None, epochs=6, verbose=0)["loss"]
+    assert losses[-1] < losses[0]
+    assert len(Noted.log) > 100
+    for call in Noted.log:
+        check_call(cupy_names, call)
+
+
+def test_cupy_has_every_function_of_a_model(cupy_names, notebook, tmp_path):
+    """fit, predict, evaluate, derivatives of all kinds, save and load."""
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((20, 3)).astype("float32"), rng.integers(0, 3, 20)
+    net = gd.Sequential(gd.Dense(3, 5), gd.GELU(), gd.Residual(gd.Dense(5), gd.Tanh()), gd.Dropout(0.1), gd.Dense(3))
+    Noted.log.clear()
+    model = gd.Model(net, gd.CrossEntropy())
+    model.fit(x, t, validation_data=(x, t), class_weight="balanced", batch_size=8, verbose=0, metrics=["accuracy"])
+    model.predict(x)
+    model.evaluate(x, t, sample_weight=np.ones(20, "float32"))
+    model.numerical_gradient(x, t)
+    at = model.objective(x, t)(model.theta)
+    for made in (at.hessian @ model.theta, at.gauss_newton @ model.theta, at.rows(), at.jacobian.dense(), at.gradient):
+        assert made.dtype == np.float32
+    model.save(tmp_path / "m.safetensors")
+    assert gd.load(tmp_path / "m.safetensors").predict(x).dtype == np.float32
+    for call in Noted.log:
+        check_call(cupy_names, call)
 
 
 def test_the_traps_of_compat_are_replaced(cupy_names):
@@ -352,3 +404,27 @@ def test_every_kernel_has_a_cuda_override(cupy_names):
     assert set(KERNELS) <= set(known), "an override of a body that nobody has"
     missing = {name for name in known if name not in KERNELS}
     assert missing <= {"rank_one_cross_entropy"}, "bodies without a kernel"
+
+
+def factor_as_cupy_leaves_it(A):
+    """The lower triangle up to the first pivot that is not positive, which stays as it is, and A's after it."""
+    L = np.tril(A)
+    for j in range(len(A)):
+        L[j, j] -= L[j, :j] @ L[j, :j]
+        if L[j, j] <= 0:
+            return L
+        L[j, j] **= 0.5
+        L[j + 1 :, j] = (L[j + 1 :, j] - L[j + 1 :, :j] @ L[j, :j]) / L[j, j]
+    return L
+
+
+@pytest.mark.parametrize("factor", [cholesky, cholesky_factor])
+def test_a_factor_that_cupy_did_not_finish_is_none(factor, notebook, monkeypatch):
+    """CuPy does not look at the solver's report, for that would wait for the device."""
+    monkeypatch.setattr(notebook.xp.linalg, "cholesky", lambda A: noted(factor_as_cupy_leaves_it(plain(A))), False)
+    good = np.asarray([[4.0, 2.0, 0.4], [2.0, 5.0, 1.0], [0.4, 1.0, 9.0]])
+    np.testing.assert_allclose(factor(notebook, noted(good)), np.linalg.cholesky(good), rtol=1e-14)
+    for i in range(3):
+        bad = good.copy()
+        bad[i, i] = -9.0
+        assert factor(notebook, noted(bad)) is None
