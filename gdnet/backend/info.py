@@ -4,6 +4,7 @@ import importlib.util
 import os
 import platform
 
+from gdnet.backend import numpy_chain
 from gdnet.backend.cuda import require_cuda
 from gdnet.errors import DeviceError
 
@@ -23,7 +24,8 @@ def devices() -> list[str]:
 
 def describe_devices() -> list[tuple[str, str]]:
     """(device, what it is or why it cannot be used)."""
-    rows = [("cpu", f"{platform.machine()}, {os.cpu_count()} cores")]
+    loops = "no compiled loops: install a C compiler, then gdnet" if numpy_chain.compiled is None else "compiled loops"
+    rows = [("cpu", f"{platform.machine()}, {os.cpu_count()} cores, {loops}")]
     try:
         cp = require_cuda(0)
     except DeviceError as error:

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gdnet.backend import numpy_chain
 from gdnet.backend.info import describe_devices
 
 PACKAGES = ("gdnet", "numpy", "array-api-compat", "scipy", "torch", "jax", "jaxlib", "optax", "scikit-learn",
@@ -28,6 +29,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions(),
         "blas": blas(),
+        "compiled_loops": numpy_chain.compiled is not None,
         "threads": threads(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
