@@ -1,22 +1,47 @@
 """What a solver found, and why it stopped."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-MESSAGES = {
-    "min_grad": (0, "The largest entry of the gradient is at most min_grad."),
-    "goal": (0, "The value reached the goal."),
-    "ftol": (6, "The value changed by less than ftol, relatively."),
-    "xtol": (7, "The parameters changed by less than xtol, relatively."),
-    "max_iter": (1, "The largest number of iterations is done."),
-    "max_time": (4, "The time limit is reached."),
-    "precision": (2, "No step along the direction lowers the value any more in this precision."),
-    "not_finite": (3, "The function or its gradient is not finite here; at the start, choose another starting point."),
-    "unbounded": (5, "The function falls without bound."),
-    "hessian_not_finite": (8, "The Hessian is not finite."),
-    "saddle": (13, "The gradient vanishes at a saddle point that no step could leave."),
-    "callback": (99, "The callback asked to stop."),
+UNKNOWN = 9
+"""The status of a reason that is not in the table: it is its own message."""
+
+
+class Reason(NamedTuple):
+    """Why a run stopped: SciPy's `status` of `minimize`, in words, and SciPy's `status` of `least_squares`."""
+
+    status: int
+    message: str
+    least_squares: int = UNKNOWN
+
+
+REASONS = {
+    "min_grad": Reason(0, "The largest entry of the gradient is at most min_grad.", 1),
+    "gtol": Reason(0, "The residual is orthogonal to every column of the Jacobian (gtol).", 1),
+    "goal": Reason(0, "The value reached the goal."),
+    "vanished": Reason(0, "The residuals vanished, compared with those at the start.", 4),
+    "converged": Reason(0, "The optimality conditions, unscaled, hold within tol."),
+    "max_iter": Reason(1, "The largest number of iterations is done."),
+    "max_nfev": Reason(1, "The largest number of evaluations is used up (max_nfev).", 0),
+    "precision": Reason(2, "No step improves the point any more in this precision.", 5),
+    "not_finite": Reason(
+        3, "The function or a derivative is not finite here; at the start, choose another starting point.", -4
+    ),
+    "nan": Reason(3, "A function or a derivative is not finite here, and there is no way round it."),
+    "max_time": Reason(4, "The time limit is reached.", -2),
+    "unbounded": Reason(5, "The function falls without bound (over points that keep the constraints, if any)."),
+    "ftol": Reason(6, "The value changed by less than ftol, relatively.", 2),
+    "xtol": Reason(7, "The parameters changed by less than xtol, relatively.", 3),
+    "hessian_not_finite": Reason(8, "The Hessian is not finite."),
+    "acceptable": Reason(10, "No further progress in this precision; the conditions hold to the acceptable level."),
+    "infeasible": Reason(11, "Infeasible: no point nearby (if convex, none at all) satisfies the constraints."),
+    "diverging": Reason(12, "The iterates grow without bound."),
+    "saddle": Reason(13, "The gradient vanishes at a saddle point that no step could leave."),
+    "mu_max": Reason(14, "No step lowers the value, however strong the damping (mu_max).", 6),
+    "evidence": Reason(15, "The evidence has settled: gamma and the objective hardly change any more."),
+    "callback": Reason(99, "The callback asked to stop.", -3),
 }
-"""Stop reason: (SciPy-style status, message). Solvers may add reasons of their own."""
+"""Every stop reason of every solver. Of the statuses 0 is a success, 1 a limit of work and 3 not finite; the others have
+one reason each."""
 
 
 class OptimizeResult(dict):
@@ -47,5 +72,12 @@ class OptimizeResult(dict):
 
 
 def stop_message(reason: str) -> tuple[int, str]:
-    """(status, message) of a stop reason; an unknown reason is its own message, with status 9."""
-    return MESSAGES.get(reason, (9, reason))
+    """(status, message) of a stop reason."""
+    known = REASONS.get(reason)
+    return (known.status, known.message) if known else (UNKNOWN, reason)
+
+
+def least_squares_message(reason: str) -> tuple[int, str]:
+    """The same with the status of SciPy's `least_squares`, which counts otherwise: positive where it converged."""
+    known = REASONS.get(reason)
+    return (known.least_squares, known.message) if known else (UNKNOWN, reason)

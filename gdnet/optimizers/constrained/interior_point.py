@@ -21,11 +21,11 @@ from gdnet.optimizers.constrained.bounds import bound_vector, cast_inside, host
 from gdnet.optimizers.constrained.core import Options, State, begin
 from gdnet.optimizers.constrained.filter import Filter
 from gdnet.optimizers.constrained.functions import UserFunctions, as_constraints
-from gdnet.optimizers.constrained.loop import REASONS, advance
+from gdnet.optimizers.constrained.loop import advance
 from gdnet.optimizers.constrained.objective import ObjectiveFunctions
 from gdnet.optimizers.constrained.problem import Residuals, SlackProblem, check_bounds
 from gdnet.optimizers.options import check_options
-from gdnet.optimizers.result import OptimizeResult
+from gdnet.optimizers.result import OptimizeResult, stop_message
 from gdnet.optimizers.solver import asks_to_stop, check_start
 
 UNKNOWN = Residuals(np.nan, np.nan, np.nan, (1.0, 1.0))
@@ -255,9 +255,9 @@ class InteriorPoint(Optimizer):
         p = problem.at(s.w)
         whole = np.all(np.isfinite(p.gradient)) and np.all(np.isfinite(p.J)) and p.finite
         r = problem.residuals(s.w, s.y, s.zl, s.zu) if whole else UNKNOWN
-        status, text = REASONS.get(stop, (9, stop))
+        status, text = stop_message(stop)
         message = (
-            f"{text} violation {r.violation:.3g}, stationarity {r.stationarity:.3g}, "
+            f"{text} At the end: violation {r.violation:.3g}, stationarity {r.stationarity:.3g}, "
             f"complementarity {r.complementarity:.3g} (unscaled)."
         )
         names = ("h_eq", "g_le", "lower", "upper")

@@ -9,19 +9,6 @@ from gdnet.optimizers.constrained.problem import Residuals, SlackProblem
 from gdnet.optimizers.constrained.restoration import restore
 
 DIVERGED = 1e20
-REASONS = {
-    "converged": (0, "violation, stationarity and complementarity, unscaled, are all within tol."),
-    "acceptable": (10, "no further progress in this precision; the unscaled conditions hold to the acceptable level."),
-    "infeasible": (11, "infeasible: converged to a point of local infeasibility."),
-    "unbounded": (5, "unbounded: the objective falls without bound over points that are feasible."),
-    "diverging": (12, "the iterates grow without bound."),
-    "max_iter": (1, "the largest number of iterations is done."),
-    "max_time": (4, "the time limit is reached."),
-    "nan": (3, "nan: a function or a derivative is not finite here, and there is no way round it."),
-    "precision": (2, "no step improves the point any more, and the optimality conditions do not hold."),
-    "callback": (99, "the callback asked to stop."),
-}
-"""Stop reason: (status, message); a status means the same as in `gdnet.optimizers.result`."""
 
 
 class Report(NamedTuple):

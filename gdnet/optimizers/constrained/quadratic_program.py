@@ -17,18 +17,10 @@ from gdnet.optimizers.constrained.bounds import bound_vector, host
 from gdnet.optimizers.constrained.kkt import Factor, Kkt
 from gdnet.optimizers.constrained.problem import check_bounds
 from gdnet.optimizers.options import DOMAINS, checked
-from gdnet.optimizers.result import OptimizeResult
+from gdnet.optimizers.result import OptimizeResult, stop_message
 
 STEP, REGULARISE = 0.995, 1e-11
 ROUNDS, UNITS = 5, 1e8
-MESSAGES = {
-    "converged": (0, "all residuals are within tol."),
-    "infeasible": (11, "infeasible: no point satisfies the constraints."),
-    "unbounded": (5, "unbounded: the objective falls without bound over the feasible points."),
-    "max_iter": (1, "the largest number of iterations is done."),
-    "precision": (2, "no further progress in this precision, and the residuals are not within tol."),
-}
-"""Stop reason: (status, message); a status means the same as in `gdnet.optimizers.result`."""
 
 
 @dataclass(frozen=True)
@@ -400,11 +392,11 @@ def result(
     rest = np.setdiff1d(np.arange(x.size), free)
     lower[rest], upper[rest] = np.maximum(slope[rest], 0.0), np.maximum(-slope[rest], 0.0)
     r = residuals(inner, p)
-    status, text = MESSAGES[stop]
+    status, text = stop_message(stop)
     return OptimizeResult(
         x=backend.asarray(np.clip(x, d.lower, d.upper)), fun=float(0.5 * x @ d.P @ x + d.q @ x), nit=count,
         success=stop == "converged", status=status, stop_reason=stop, violation=r.violation,
         stationarity=r.stationarity, complementarity=r.complementarity, gap=r.gap,
-        message=f"{text} violation {r.violation:.3g}, stationarity {r.stationarity:.3g}, gap {r.gap:.3g}.",
+        message=f"{text} At the end: violation {r.violation:.3g}, stationarity {r.stationarity:.3g}, gap {r.gap:.3g}.",
         multipliers={"h_eq": p.y[:k], "g_le": p.z, "lower": lower, "upper": upper},
     )  # fmt: skip

@@ -13,22 +13,9 @@ from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.gauss_newton.polish import undamped_step
 from gdnet.optimizers.gauss_newton.root import BudgetSpent, ResidualObjective
 from gdnet.optimizers.options import DOMAINS, checked
-from gdnet.optimizers.result import OptimizeResult
+from gdnet.optimizers.result import OptimizeResult, least_squares_message
 from gdnet.optimizers.solver import Point, as_start, asks_to_stop, read
 
-REASONS = {
-    "min_grad": (1, "The gradient vanishes."),
-    "ftol": (2, "The cost hardly changes any more (ftol)."),
-    "xtol": (3, "The parameters hardly change any more (xtol)."),
-    "gtol": (1, "The residual is orthogonal to every column of the Jacobian (gtol)."),
-    "vanished": (4, "The residuals vanished, compared with those at the start."),
-    "precision": (5, "No step lowers the cost any more in this precision."),
-    "mu_max": (6, "No step lowers the cost, however strong the damping."),
-    "max_nfev": (0, "The largest number of evaluations is used up (max_nfev)."),
-    "max_time": (-2, "The time limit is reached."),
-    "callback": (-3, "The callback asked to stop."),
-    "not_finite": (-4, "The Jacobian is not finite."),
-}
 STATIONARY = 1e-4
 """`success` needs max_j |J_jᵀ r| / (|J_j| |r|) at most this, whatever the stop reason: checked at the end."""
 STILL = 1e-6
@@ -158,7 +145,7 @@ def orthogonality(at: Point, box: Any = None) -> float:
 def _result(objective: ResidualObjective, state: Any, stop: str, box: Any) -> OptimizeResult:
     at: Point = state.at
     xp, A = at.backend.xp, at.evaluation.root_jacobian
-    status, message = REASONS.get(stop, (9, stop))
+    status, message = least_squares_message(stop)
     cosine = orthogonality(at, box)
     free = xp.ones_like(at.theta) if box is None else box.free(at.theta, A.gradient)
     mask = at.backend.asarray(np.zeros(at.theta.shape[0], dtype=np.int64)) if box is None else box.active(at.theta)

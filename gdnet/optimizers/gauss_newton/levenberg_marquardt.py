@@ -10,11 +10,7 @@ from gdnet.errors import OptionError
 from gdnet.optimizers.gauss_newton.box import BoxedSpace
 from gdnet.optimizers.gauss_newton.polish import polish, settle
 from gdnet.optimizers.gauss_newton.spaces import Damped, damped_system
-from gdnet.optimizers.result import MESSAGES
 from gdnet.optimizers.solver import Move, Point, Solver, read
-
-MESSAGES.setdefault("mu_max", (8, "No step lowers the value, however strong the damping (mu_max)."))
-MESSAGES.setdefault("vanished", (0, "The residuals vanished, compared with those at the start."))
 
 ATTEMPTS = 200
 PROBE = 0.1
