@@ -55,6 +55,8 @@ def minimize(
     fun : (x, *args) -> number
         x is an array of x0's library, dtype and device.
     x0 : (n,) array of any library, or numbers
+    args : tuple
+        Handed to fun, jac, hess and hessp after x; to constraints not, as in SciPy.
     method : str
         "bfgs", "lbfgs", "cg", "newton", "newton_cg", "gd", "scg" or "interior_point".
     jac : (x, *args) -> (n,), True, "2-point" or "3-point"
@@ -63,7 +65,7 @@ def minimize(
     hessp : (x, v, *args) -> (n,)
         Where neither is given and a method needs one, differences of the gradient serve.
     bounds, g_le, h_eq
-        For "interior_point" alone: n pairs (low, high), functions with g_le(x) <= 0 and h_eq(x) = 0.
+        For "interior_point" alone: n pairs (low, high), functions of x alone with g_le(x) <= 0 and h_eq(x) = 0.
     tol : float
         Stop when max_i |∂f/∂x_i| is at most this: 1e-5, for Newton's methods 1e-6. Same as `options["gtol"]`.
     callback : function of x, or of `intermediate_result`

@@ -40,8 +40,7 @@ REASONS = {
     "evidence": Reason(15, "The evidence has settled: gamma and the objective hardly change any more."),
     "callback": Reason(99, "The callback asked to stop.", -3),
 }
-"""Every stop reason of every solver. Of the statuses 0 is a success, 1 a limit of work and 3 not finite; the others have
-one reason each."""
+"""Every stop reason of every solver. Status 0 is a success, 1 a limit of work, 3 not finite; others have one reason."""
 
 
 class OptimizeResult(dict):

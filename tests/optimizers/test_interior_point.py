@@ -154,6 +154,22 @@ def test_iteration_and_time_limits():
     assert interior_point(**rosenbrock, callback=lambda r: r.nit == 2).stop_reason == "callback"
 
 
+def test_args_belong_to_the_objective():
+    def objective(x, a):
+        return float(np.sum((x - a) ** 2))
+
+    def solve(**constraints):
+        return interior_point(objective, [0.0], args=(3.0,), **constraints)
+
+    assert solve(g_le=lambda x: x - 2.0).x[0] == pytest.approx(2.0, abs=1e-6)
+    assert solve(h_eq=lambda x, a=1.0: x - a).x[0] == pytest.approx(1.0, abs=1e-6)
+    assert solve(g_le=np.sum).stop_reason == "converged"  # of a signature with many optional arguments
+    for bad in ({"g_le": lambda x, a: x - a}, {"h_eq": (lambda x: x, lambda x, a: np.eye(1))}):
+        (name,) = bad
+        with pytest.raises(OptionError, match=rf"{name} is called with x alone.*args go to fun.*lambda x: c\(x"):
+            solve(**bad)
+
+
 def test_verbose_prints_the_three_residuals(capsys):
     solve(verbose=1)
     printed = capsys.readouterr().out

@@ -3,6 +3,7 @@
 The constraints' linear algebra is small and dense and runs on the host; the functions themselves run where x0 lives.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,6 +61,23 @@ def as_constraints(given: Any, name: str) -> list[Any]:
         f"{name} must be a function, a Constraint(fun, jac, hess), a tuple of these three, or a list of such; "
         f"got {type(given).__name__}"
     )
+
+
+def check_functions_of_x(given: Any, name: str) -> None:
+    """An `OptionError` for a constraint that wants more than x: `args` belong to the objective, as in SciPy."""
+    for c in as_constraints(given, name):
+        for f in filter(None, (c.fun, c.jac) if isinstance(c, Constraint) else ()):
+            try:
+                signature = inspect.signature(f)
+            except (TypeError, ValueError):  # a function that tells nothing of itself
+                continue
+            try:
+                signature.bind(None)
+            except TypeError as error:
+                raise OptionError(
+                    f"{name} is called with x alone ({error}): args go to fun, jac, hess and hessp only, as in SciPy; "
+                    f"write {name}=lambda x: c(x, *args)"
+                ) from None
 
 
 def difference(

@@ -20,7 +20,7 @@ from gdnet.optimizers.base import Objective, Optimizer
 from gdnet.optimizers.constrained.bounds import bound_vector, cast_inside, host
 from gdnet.optimizers.constrained.core import Options, State, begin
 from gdnet.optimizers.constrained.filter import Filter
-from gdnet.optimizers.constrained.functions import UserFunctions, as_constraints
+from gdnet.optimizers.constrained.functions import UserFunctions, as_constraints, check_functions_of_x
 from gdnet.optimizers.constrained.loop import advance
 from gdnet.optimizers.constrained.objective import ObjectiveFunctions
 from gdnet.optimizers.constrained.problem import Residuals, SlackProblem, check_bounds
@@ -314,13 +314,15 @@ def interior_point(
     bounds : sequence of (low, high) or an object with `lb` and `ub`, optional
         None or an infinity where there is no bound.
     g_le, h_eq
-        See `InteriorPoint`.
+        See `InteriorPoint`. They are called with x alone, as SciPy's constraints are: `args` go to the objective.
     **options
         Fields of `InteriorPoint`.
     """
     from gdnet.optimizers.function import FunctionObjective
     from gdnet.optimizers.solver import as_start
 
+    check_functions_of_x(g_le, "g_le")
+    check_functions_of_x(h_eq, "h_eq")
     x0 = as_start(x0)
     lower, upper = split_bounds(bounds, int(x0.shape[0]))
     method = InteriorPoint(lower=lower, upper=upper, g_le=g_le, h_eq=h_eq, **options)
