@@ -82,9 +82,9 @@ class Layer:
     """Whether two calls in training with different keys differ."""
     kinks: tuple[float, ...] = ()
     """Inputs at which the rule has no derivative; numerical checks keep away from them."""
-    lends_bias = False
-    """Whether y = z + b with a bias b, and the layer has `product(params, x, context) -> (z, b, J)` for a chain that
-    lets a kernel of the next layer add b."""
+    can_leave_out_bias = False
+    """Whether y = z + b with a bias b, and the layer has `product(params, x, context) -> (z, b, J of y)` for a chain
+    that lets a kernel of the next layer add b."""
 
     known: ClassVar[dict[str, type["Layer"]]] = {}
     """Every layer class by the name that stands for it in a file."""

@@ -42,7 +42,7 @@ class Dense(Layer):
             raise OptionError(f"Dense: sizes must be positive integers, got {features}")
         self.n_in = int(features[0]) if len(features) == 2 else None
         self.n_out = int(features[-1])
-        self.bias = self.lends_bias = bool(bias)
+        self.bias = self.can_leave_out_bias = bool(bias)
         self.initial = as_initializer(init, "Dense")
         self.in_shape = None if self.n_in is None else (self.n_in,)
 
@@ -75,7 +75,7 @@ class Dense(Layer):
         return y, DenseJacobian(context, x, W, self.bias)
 
     def product(self, params: Params, x: Array, context: Context) -> tuple[Array, Array, Jacobian]:
-        """(x W, b, J): the bias is left to the caller, and y has the same J."""
+        """(x W, b, J of y = x W + b); only for `bias=True`."""
         W = params["W"]
         return context.backend.matmul(x, W), params["b"], DenseJacobian(context, x, W, self.bias)
 

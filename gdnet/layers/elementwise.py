@@ -39,7 +39,8 @@ class DiagonalJacobian(Jacobian):
 class ElementwiseJacobian(DiagonalJacobian):
     """The Jacobian of y = f(x): d = f'(x), computed when first asked for.
 
-    Where one kernel has made y and d of z + b, that sum was never written to memory: then x is z, and `bias` is b.
+    Where one kernel has made y and d of z + b, for z (n, o) and b (o,), that sum was never written to memory: then x is
+    z, and `bias` is b. Such a kernel always gives d, so `df`, which would need z + b, is never called with `bias` set.
     """
 
     def __init__(
@@ -77,9 +78,12 @@ class Elementwise(Layer):
 
     keeps_shape = True
     kernel = ""
-    """Where a backend's `kernels` has this name, it is called as `kernel(backend, x, **config) -> (f(x), f'(x))` in
-    place of `f` and `df`: both in one pass over memory, and `bias_` with the name as `kernel(backend, z, b, **config)`
-    of z + b. Classes outside gdnet have no such name, lest they share one with a rule of gdnet's by accident."""
+    """The rule's name in a backend's `kernels`, where it may have two functions that make value and slope in one pass:
+
+    - under this name, `kernel(backend, x, **config) -> (f(x), f'(x))`, called in place of `f` and `df`;
+    - under `bias_` and this name, `kernel(backend, z, b, **config)`, the same of x = z + b.
+
+    Classes outside gdnet have the empty name: theirs might be that of a rule of gdnet's by accident."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -11,7 +11,8 @@ from gdnet.layers import Context, Jacobian, Layer, Params
 from gdnet.layers.jacobian import Pull, added
 
 Call = tuple[Layer, Params, Array, Context]
-"""A layer's call inside a composite, (layer, params, x, context): enough to make it again."""
+"""A layer's call inside a composite, (layer, params, x, context): enough to make it again, but for an activation that a
+kernel has joined with the bias b of the layer before: its x lacks b, which its Jacobian holds as `bias`."""
 
 
 class CompositeJacobian(Jacobian):

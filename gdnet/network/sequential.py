@@ -31,17 +31,15 @@ class Sequential(Composite):
         self.joints = {
             i: f"bias_{after.kernel}"
             for i, (layer, after) in enumerate(pairwise(layers))
-            if layer.lends_bias and isinstance(after, Elementwise) and after.kernel
+            if layer.can_leave_out_bias and isinstance(after, Elementwise) and after.kernel
         }
         """Layers whose bias a kernel may add together with the next layer's rule: that kernel's name."""
-        self.joining = frozenset(self.joints.values())
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
         plan = self.plan(tuple(x.shape[1:]))
         calls: list[Call] = []
         jacobians: list[Jacobian] = []
         kernels, layers, b = context.backend.kernels, self.layers, None
-        apart = self.joining.isdisjoint(kernels)
         needed, first, keyed = context.need_dx, plan.first, context.key is not None
         above = context if needed else context.child(0, True)  # without keys, layers may share a context
         layer: Any
@@ -50,12 +48,12 @@ class Sequential(Composite):
             own = {name: params[full] for name, full in names.items()} if names else {}
             inner = context.child(i, need_dx) if keyed else above if need_dx else context
             calls.append((layer, own, x, inner))
-            if apart or (b is None and self.joints.get(i) not in kernels):
-                x, J = layer.forward(own, x, inner)
-            elif b is None:
-                x, b, J = layer.product(own, x, inner)
-            else:  # x is this layer's input without the bias
+            if b is not None:  # x came without its bias
                 (x, J), b = layer.forward_biased(x, b, inner), None
+            elif self.joints.get(i) in kernels:
+                x, b, J = layer.product(own, x, inner)
+            else:
+                x, J = layer.forward(own, x, inner)
             jacobians.append(J)
         return x, ChainJacobian(calls, jacobians, plan.names, context, 0 if needed else first)
 
