@@ -82,10 +82,9 @@ class Model:
     ) -> None:  # fmt: skip
         if isinstance(net, type) or not isinstance(net, Layer):
             raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
-        if isinstance(loss, type) or not isinstance(loss, Loss):
-            raise OptionError(f"loss must be a Loss object such as gd.SquaredError(), got {loss!r}")
-        self.net: Network = net if isinstance(net, Network) else Sequential(net)
-        self.loss = loss
+        _check_loss(loss)
+        self._net: Network = net if isinstance(net, Network) else Sequential(net)
+        self._loss = loss
         self.backend: Backend = get_backend(device, backend, matmul_precision)
         self.dtype = resolve_dtype(self.backend, dtype)
         self.matmul_precision = matmul_precision
@@ -95,18 +94,17 @@ class Model:
         self.in_shape: tuple[int, ...] | None = None
         self._theta: Array = None
         self._layout: Layout | None = None
-        self._kept: tuple[Any, Step] | None = None
+        self._latest_step: tuple[Any, Step] | None = None
         if in_shape is not None or self.net.in_shape is not None:
             self.build(self.net.resolve(None if in_shape is None else check_shape("in_shape", in_shape)))
 
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy.deepcopy` take along: all but what is compiled."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_kept", "_scorer")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_latest_step", "_scorer")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _kept=None)
-        if self._layout is not None:
-            self._scorer = Scorer(self.backend, self.net, self.loss, self._layout)
+        self.__dict__.update(state, _latest_step=None)
+        self._score_anew()
 
     def __repr__(self) -> str:
         size = "not built" if self._layout is None else f"{self._layout.size} parameters"
@@ -114,6 +112,28 @@ class Model:
             self.dtype if self.matmul_precision == "highest" else f"{self.dtype} with {self.matmul_precision} products"
         )
         return f"Model({self.net!r}, {self.loss!r}, {size}, {numbers}, {self.backend.name} on {self.backend.device})"
+
+    # -- network and loss ---------------------------------------------------------------------------------------------
+
+    @property
+    def net(self) -> Network:
+        """The network. What is compiled knows its layers as they are: for other layers, make another model."""
+        return self._net
+
+    @property
+    def loss(self) -> Loss:
+        """The loss; another one may be set between two fits."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss: Loss) -> None:
+        _check_loss(loss)
+        self._loss = loss
+        self._score_anew()
+
+    def _score_anew(self) -> None:
+        if self._layout is not None:
+            self._scorer = Scorer(self.backend, self.net, self.loss, self._layout)
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 
@@ -124,7 +144,7 @@ class Model:
         self._layout = self.net.layout(in_shape)
         self.in_shape = in_shape
         self._theta = self.backend.asarray(self.net.initial(self.seed, in_shape), self.dtype)
-        self._scorer = Scorer(self.backend, self.net, self.loss, self._layout)
+        self._score_anew()
 
     @property
     def layout(self) -> Layout:
@@ -274,12 +294,15 @@ class Model:
         feed = Feed(data, None if whole else batch_size, bool(shuffle), bool(drop_last), self.seed)
         check_batching(optimizer, self.net.stochastic, feed.batch_size, len(data))
         bound = optimizer.bind(self.layout)
-        step = FullBatchStep(self._objective(data), bound) if optimizer.full_batch else self._compiled(optimizer)
+        settings = self._settings(optimizer, feed)
+        step = (
+            FullBatchStep(self._objective(data), bound) if optimizer.full_batch else self._compiled(optimizer, settings)
+        )
         theta = self.backend.asarray(self.backend.to_numpy(self.theta))  # a copy: the step may overwrite its own
         run = Run(self.backend, bound, theta, bound.init(theta), feed, epochs)
         run.callbacks = self._callbacks(found, verbose)
         run.names = ("loss", *metrics, *(() if held is None else ("val_loss", f"val_{metric}")))
-        run.settings = self._settings(optimizer, feed)
+        run.settings = settings
         if resume is not None:
             checkpoint.restore(run, resume)
 
@@ -292,19 +315,20 @@ class Model:
             with device_memory(self.backend, feed.batch_size or len(data)):
                 train(run, step, scores if metrics or held is not None else None)
         except BaseException:
-            self._kept = None  # its buffers may be what left too little memory
+            self._latest_step = None  # its buffers may be what left too little memory
             raise
         finally:
             self._theta = run.solution if run.result is None else self.backend.asarray(run.result)
         return run.history
 
-    def _compiled(self, optimizer: Optimizer) -> Step:
+    def _compiled(self, optimizer: Optimizer, settings: dict[str, Any]) -> Step:
         """The compiled step of this optimizer; the latest one is kept, so that the next `fit` compiles nothing."""
-        wanted = optimizer, self.layout, self.seed
-        if self._kept is None or self._kept[0] != wanted:
+        # The settings tell a layer or a loss that was changed in place.
+        wanted = optimizer, self.loss, {name: settings[name] for name in ("network", "loss", "layout", "seed")}
+        if self._latest_step is None or self._latest_step[0] != wanted:
             step = step_on(self.backend, self.net, self.loss, optimizer, self.layout, self.seed)
-            self._kept = wanted, self.backend.compile(step, donate=(0, 1))
-        return self._kept[1]
+            self._latest_step = wanted, self.backend.compile(step, donate=(0, 1))
+        return self._latest_step[1]
 
     def _callbacks(self, given: list[Callback], verbose: int) -> list[Callback]:
         """In the order in which they are called: checkpoints last, since they keep what the others have made."""
@@ -464,6 +488,11 @@ def load(
     )  # type: ignore[arg-type] # fmt: skip
     model.load_parameters(path)
     return model
+
+
+def _check_loss(loss: Any) -> None:
+    if isinstance(loss, type) or not isinstance(loss, Loss):
+        raise OptionError(f"loss must be a Loss object such as gd.SquaredError(), got {loss!r}")
 
 
 def _rows(layout: list[Any], limit: int = 8) -> str:

@@ -38,6 +38,11 @@ class JaxBackend(Backend):
     def whole(self, array: Array) -> Array:
         return whole(array)
 
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        if self.device.platform == "cpu":
+            return a @ b
+        return jnp.matmul(a, b, precision="highest")  # the default there is TF32
+
     def joined(self, parts: Sequence[Array]) -> Array:
         # Written part by part: into a concatenation XLA fuses what computes the parts, and repeats a sum over the
         # examples for every element that it gives.

@@ -128,7 +128,8 @@ def _workers() -> tuple[Any, int]:
     from concurrent.futures import ThreadPoolExecutor
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parts = max(1, min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores)))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list holds a number a nesting level
+    parts = max(1, min(cores, int(wanted) if wanted.isdigit() else cores))
     return (ThreadPoolExecutor(parts - 1, "gdnet") if parts > 1 else None), parts
 
 

@@ -102,6 +102,17 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.parametrize(
+    ("value", "parts"), [("1", 1), ("1,1", 1), ("", None), ("auto", None), ("0", 1), ("9999", None)]
+)
+def test_the_number_of_threads_is_read_as_openmp_writes_it(value, parts, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    numpy_chain._workers.cache_clear()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert numpy_chain._workers()[1] == (cores if parts is None else parts)
+    numpy_chain._workers.cache_clear()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_a_forked_child_has_threads_of_its_own():
     ran = subprocess.run(

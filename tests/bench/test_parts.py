@@ -7,7 +7,7 @@ import pytest
 
 from gdnet.backend import get_backend
 from gdnet.bench import advice, floor, imports, operations, plots, summary
-from gdnet.bench.candidates import GdnetStep, installed
+from gdnet.bench.candidates import GdnetStep, Unavailable, installed
 from gdnet.bench.memory import bound
 from gdnet.bench.peers import PEERS, load_peer, peers_of
 from gdnet.bench.problems import CASES, Problem, parse_sizes
@@ -63,7 +63,7 @@ def test_problem_gives_everyone_the_same():
 
 
 @pytest.mark.parametrize("problem", SMALL, ids=lambda p: p.name)
-@pytest.mark.parametrize("peer", [name for name in PEERS if name != "torch.compile"])
+@pytest.mark.parametrize("peer", [name for name in PEERS if name not in ("torch.compile", "torch.cudagraph")])
 def test_peers_train_the_same(peer, problem):
     if not all(map(installed, PEERS[peer][2])):
         pytest.skip(f"{peer} is not installed")
@@ -71,6 +71,24 @@ def test_peers_train_the_same(peer, problem):
     for steps in (1, 10):
         assert same_loss(loss_after(other, steps), loss_after(own, steps))
     assert loss_after(other, 3) == loss_after(other, 3)  # reset goes back to the same start
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("problem", SMALL, ids=lambda p: p.name)
+def test_a_captured_peer_trains_the_same(problem):
+    if not installed("torch"):
+        pytest.skip("torch is not installed")
+    own, other = GdnetStep(problem, get_backend("cpu")), load_peer("torch.cudagraph")(problem, "cuda")
+    for steps in (1, 10):
+        assert same_loss(loss_after(other, steps), loss_after(own, steps))
+
+
+def test_a_captured_peer_is_for_cuda_alone():
+    assert "torch.cudagraph" not in peers_of("torch")
+    assert "torch.cudagraph" in peers_of("torch", "cuda")
+    if installed("torch"):
+        with pytest.raises(Unavailable, match="need a CUDA device"):
+            load_peer("torch.cudagraph")(SMALL[0], "cpu")
 
 
 def test_another_training_is_not_comparable(monkeypatch):

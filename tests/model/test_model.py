@@ -181,12 +181,41 @@ def test_the_next_fit_takes_the_compiled_step_of_the_last(bk, monkeypatch):
     for rate in (0.5, 0.5, 0.1, 0.1):  # as of a run with another rate at half-time
         one.fit(x, t, optimizer=gd.SGD(lr=rate), epochs=2, batch_size=16, verbose=0)
         two.fit(x, t, optimizer=gd.SGD(lr=rate), epochs=2, batch_size=16, verbose=0)
-        two._kept = None  # as it was before the first fit
+        two._latest_step = None  # as it was before the first fit
         np.testing.assert_array_equal(bk.get(one.theta), bk.get(two.theta))
     assert len(made) == 2 + 4
     before, kept = one.theta, bk.get(one.theta)
     one.fit(x, t, optimizer=gd.SGD(lr=0.1), epochs=1, batch_size=16, verbose=0)
     np.testing.assert_array_equal(bk.get(before), kept)  # the parameters of the last fit are still the user's
+
+
+def test_what_changes_between_two_fits_is_noticed():
+    x, t = np.random.default_rng(0).standard_normal((2, 40, 4))
+
+    def made():
+        net = gd.Sequential(gd.Dense(4, 6), gd.Tanh(), gd.Dropout(0.5), gd.Dense(4))
+        return Model(net, loss=gd.SquaredError(), dtype="float64")
+
+    def change_loss(model):
+        model.loss = gd.AbsoluteError()
+
+    def change_layer(model):
+        model.net.layers[2].rate = 0.1
+
+    def change_seed(model):
+        model.seed = 3
+
+    for change in (change_loss, change_layer, change_seed):
+        one, two = made(), made()
+        one.fit(x, t, optimizer=gd.SGD(), epochs=1, batch_size=8, verbose=0)
+        two.theta = one.theta.copy()
+        change(one), change(two)
+        histories = [m.fit(x, t, optimizer=gd.SGD(), epochs=2, batch_size=8, verbose=0) for m in (one, two)]
+        assert histories[0]["loss"] == histories[1]["loss"]
+        np.testing.assert_array_equal(one.theta, two.theta)
+        assert one.evaluate(x, t) == two.evaluate(x, t)
+    with pytest.raises(gd.errors.OptionError, match="Loss object"):
+        one.loss = gd.AbsoluteError
 
 
 def test_copies_and_pickles_train_on_alone(bk):

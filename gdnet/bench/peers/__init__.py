@@ -14,20 +14,27 @@ from gdnet.errors import OptionError
 PEERS = {
     "torch": ("torch_peer", "Eager", ("torch",)),
     "torch.compile": ("torch_peer", "Compiled", ("torch",)),
+    "torch.cudagraph": ("torch_peer", "Graphed", ("torch",)),
     "jax+optax": ("jax_peer", "Step", ("jax", "optax")),
     "sklearn": ("sklearn_peer", "Step", ("sklearn",)),
 }
 """Peer -> (module, class, what must be installed)."""
 
-AGAINST = {"torch": ("torch", "torch.compile"), "jax": ("jax+optax",), "sklearn": ("sklearn",)}
+AGAINST = {"torch": ("torch", "torch.compile", "torch.cudagraph"), "jax": ("jax+optax",), "sklearn": ("sklearn",)}
 """What `--against` takes, and the peers that it means."""
 
-FLOOR_OF = {"torch": "torch", "torch.compile": "torch", "jax+optax": "jax", "sklearn": "numpy"}
+FLOOR_OF = {
+    "torch": "torch",
+    "torch.compile": "torch",
+    "torch.cudagraph": "torch",
+    "jax+optax": "jax",
+    "sklearn": "numpy",
+}
 """The backend whose matrix products a peer uses too."""
 
 
-def peers_of(against: str) -> list[str]:
-    """The peers that "torch,jax" means.
+def peers_of(against: str, device: str = "cpu") -> list[str]:
+    """The peers that "torch,jax" means on a device.
 
     >>> peers_of("jax,sklearn")
     ['jax+optax', 'sklearn']
@@ -36,8 +43,8 @@ def peers_of(against: str) -> list[str]:
     for name in filter(None, (part.strip() for part in against.split(","))):
         if name not in AGAINST and name not in PEERS:
             raise OptionError(f"--against takes a comma list of {', '.join(AGAINST)}; got {name!r}")
-        found += AGAINST.get(name, (name,)) if name != "torch.compile" else (name,)
-    return list(dict.fromkeys(found))
+        found += AGAINST.get(name, (name,))
+    return [name for name in dict.fromkeys(found) if device != "cpu" or name != "torch.cudagraph"]
 
 
 def load_peer(name: str, kind: str = "") -> Any:

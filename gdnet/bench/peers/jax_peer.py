@@ -30,7 +30,8 @@ class Step:
             return ((y - t) ** 2).sum() / len(t)
 
         def step(params: Any, state: Any, x: Any, t: Any) -> Any:
-            value, gradient = jax.value_and_grad(objective)(params, x, t)
+            with jax.default_matmul_precision("highest"):  # on a GPU the default is TF32
+                value, gradient = jax.value_and_grad(objective)(params, x, t)
             updates, state = self.rule.update(gradient, state, params)
             return optax.apply_updates(params, updates), state, value
 

@@ -43,11 +43,14 @@ class Eager:
         return self.torch.tensor(x, device=self.device), self.torch.tensor(labels, device=self.device)
 
     def reset(self) -> None:
+        self._load_weights()
+        self.optimizer = optimizer(self.torch, self.problem.optimizer, self.net.parameters(), self.problem.lr)
+
+    def _load_weights(self) -> None:
         with self.torch.no_grad():
             for (W, b), layer in zip(self.weights, self.net[::2], strict=True):
                 layer.weight.copy_(W)
                 layer.bias.copy_(b)
-        self.optimizer = optimizer(self.torch, self.problem.optimizer, self.net.parameters(), self.problem.lr)
 
     def run(self, steps: int) -> None:
         objective, optimizer, batches = self.objective, self.optimizer, self.batches
@@ -69,6 +72,59 @@ class Compiled(Eager):
     """The same, its forward and backward passes compiled by `torch.compile`."""
 
     compiled = True
+
+
+class Graphed(Eager):
+    """The whole step, optimizer included, as one CUDA graph, as PyTorch's notes on CUDA graphs do it."""
+
+    graph: Any = None
+
+    def __init__(self, problem: Problem, device: str) -> None:
+        if device == "cpu":
+            raise Unavailable("CUDA graphs need a CUDA device")
+        try:
+            super().__init__(problem, device)
+        except RuntimeError as error:
+            raise Unavailable(f"torch could not capture the step: {error}") from error
+
+    def reset(self) -> None:
+        if self.graph is None:
+            super().reset()
+            self._capture()
+        self._load_weights()
+        with self.torch.no_grad():
+            for state in self.optimizer.state.values():
+                for tensor in filter(self.torch.is_tensor, state.values()):
+                    tensor.zero_()
+
+    def _capture(self) -> None:
+        cuda = self.torch.cuda
+        with cuda.device(self.device):
+            self.places = [array.clone() for array in self.batches[0]]
+            side = cuda.Stream()
+            side.wait_stream(cuda.current_stream())
+            with cuda.stream(side):
+                for _ in range(3):
+                    self.optimizer.zero_grad(set_to_none=True)
+                    self._step(*self.places)
+            cuda.current_stream().wait_stream(side)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.graph = cuda.CUDAGraph()
+            with cuda.graph(self.graph):
+                self.value = self._step(*self.places)
+
+    def _step(self, x: Any, t: Any) -> Any:
+        value = self.objective(x, t)
+        value.backward()
+        self.optimizer.step()
+        return value.detach()
+
+    def run(self, steps: int) -> None:
+        for i in range(steps):
+            for place, array in zip(self.places, self.batches[i % len(self.batches)], strict=True):
+                place.copy_(array)
+            self.graph.replay()
+        self.torch.cuda.synchronize(self.device)
 
 
 class Update:
@@ -96,7 +152,8 @@ class Update:
 def optimizer(torch: Any, name: str, parameters: Any, lr: float) -> Any:
     """torch's own, fused where this version and device can."""
     rule, parameters = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[name], list(parameters)
+    on_cuda = {"capturable": True} if name == "adam" and parameters[0].is_cuda else {}  # steps are counted there
     try:
-        return rule(parameters, lr=lr, fused=True)
+        return rule(parameters, lr=lr, fused=True, **on_cuda)
     except (RuntimeError, TypeError, ValueError):
         return rule(parameters, lr=lr)
