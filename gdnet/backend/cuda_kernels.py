@@ -10,10 +10,10 @@ from gdnet.backend.base import Array, Backend
 from gdnet.backend.cuda_sources import (
     ACTIVATIONS,
     BIASED,
-    DROPOUT_PREAMBLE,
     LOSSES,
     SIGN,
     SOFTMAX_CROSS_ENTROPY,
+    THREEFRY,
     UNIFORM,
     UPDATES,
     Kernel,
@@ -26,11 +26,11 @@ ELEMENTWISE: dict[str, Kernel] = {**ACTIVATIONS, **BIASED, **LOSSES, **UPDATES, 
 @functools.cache
 def elementwise(name: str) -> Any:
     """The compiled-on-demand kernel of this name, from any of the tables."""
-    preamble = DROPOUT_PREAMBLE if name == "uniform" else ""
+    preamble = THREEFRY if name == "uniform" else ""
     return cp.ElementwiseKernel(*ELEMENTWISE[name], f"gdnet_{name}", preamble=preamble)
 
 
-def _with_options(name: str) -> Callable:
+def _value_and_slope(name: str) -> Callable:
     """An activation's value and derivative of x (or z and b), or a loss's share l and share l' of y, t and share."""
 
     def both(backend: Backend, *arrays: Any, **config: float) -> tuple[Array, Array]:
@@ -40,7 +40,7 @@ def _with_options(name: str) -> Callable:
 
 
 def _update(name: str) -> Callable:
-    """An optimizer's update. Its results differ in size, so CuPy does not make them itself: `m1` is like `m`."""
+    """An optimizer's update. Its results differ in size, so CuPy does not make them itself: see `UPDATES`."""
     given, made = (
         [part.rpartition(" ")[2] for part in text.split(", ")] for text in (UPDATES[name].inputs, UPDATES[name].outputs)
     )
@@ -56,8 +56,8 @@ C_TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "lo
 
 
 @functools.cache
-def _rows(dtype: str, targets: str, device: int) -> Any:
-    """The row kernel for these dtypes. A loaded function belongs to one device."""
+def _softmax_kernel(dtype: str, targets: str, device: int) -> Any:
+    """The kernel for scores and targets of these dtypes. A loaded function belongs to one device."""
     name = f"softmax_cross_entropy<{C_TYPES[dtype]}, {C_TYPES[targets]}>"
     module = cp.RawModule(code=SOFTMAX_CROSS_ENTROPY, options=("-std=c++17",), name_expressions=(name,))
     return module.get_function(name)
@@ -77,20 +77,21 @@ def softmax_cross_entropy(
     entropy, total = (cp.empty((*z.shape[:-1], 1), z.dtype) for _ in range(2))
     shares, even = (cp.uintp(0), number(share)) if isinstance(share, float) else (share, number(0))
     sizes = cp.int32(rows), cp.int32(columns), cp.int32(rows // z.shape[0])
-    kernel = _rows(str(z.dtype), str(t.dtype), z.device.id)
+    kernel = _softmax_kernel(str(z.dtype), str(t.dtype), z.device.id)
     grid, block = (-(-rows // WARPS_PER_BLOCK),), (32 * WARPS_PER_BLOCK,)
     kernel(grid, block, (z, t, shares, p, dz, entropy, total, even, number(smoothing), *sizes))
     return p, dz, entropy, 1.0 if labels else total
 
 
 def uniform_numbers(backend: Backend, n: int, words: tuple[int, int], step: Array | int, device: Any) -> Array:
+    """n float32 in [0, 1), the bits of `random.uniform_numbers`; threefry gives two a call."""
     u = cp.empty(n, cp.float32)
     keys = [cp.uint32(word & 0xFFFFFFFF) for word in words]
     return elementwise("uniform")(step, *keys, cp.int32((n + 1) // 2), u)
 
 
 KERNELS: dict[str, Callable] = {
-    **{name: _with_options(name) for name in (*ACTIVATIONS, *BIASED, *LOSSES)},
+    **{name: _value_and_slope(name) for name in (*ACTIVATIONS, *BIASED, *LOSSES)},
     **{name: _update(name) for name in UPDATES},
     "softmax_cross_entropy": softmax_cross_entropy,
     "uniform_numbers": uniform_numbers,

@@ -197,6 +197,7 @@ UPDATES = {
         previous1 = kept; sizes1 = size""",
     ),
 }
+"""The results are named for the arguments that they follow: `m1` is the next `m`, of its size and dtype."""
 
 # -- what CuPy has in a form that waits for the device -----------------------------------------------------------------
 
@@ -204,7 +205,7 @@ SIGN = Kernel("T x", "T y", "y = x > T(0) ? T(1) : (x < T(0) ? T(-1) : x)")
 
 # -- random numbers: threefry-2x32 with 20 rounds, the twin of gdnet.backend.random -----------------------------------
 
-DROPOUT_PREAMBLE = r"""
+THREEFRY = r"""
 __device__ inline unsigned rotate_left(unsigned x, int r) { return (x << r) | (x >> (32 - r)); }
 __device__ inline void threefry(unsigned k0, unsigned k1, unsigned &x0, unsigned &x1) {
   const unsigned ks[3] = {k0, k1, 0x1BD11BDAu ^ k0 ^ k1};

@@ -13,10 +13,10 @@ from gdnet.backend import Key, get_backend
 from gdnet.backend.cuda_sources import (
     ACTIVATIONS,
     BIASED,
-    DROPOUT_PREAMBLE,
     LOSSES,
     SIGN,
     SOFTMAX_CROSS_ENTROPY,
+    THREEFRY,
     UNIFORM,
     UPDATES,
     Kernel,
@@ -242,6 +242,6 @@ def test_optimizer_update(name, dtype, tmp_path):
 def test_uniform_numbers_have_the_same_bits(n, tmp_path):
     key = Key(5, 17).child(1)
     words = np.random.SeedSequence(5, spawn_key=(1,)).generate_state(2, np.uint32)
-    run = host_function(UNIFORM, "float32", tmp_path, DROPOUT_PREAMBLE)
+    run = host_function(UNIFORM, "float32", tmp_path, THREEFRY)
     (u,) = run(n, 17, words[0], words[1], (n + 1) // 2)
     np.testing.assert_array_equal(u, key.uniform(get_backend("cpu"), (n,)))
