@@ -15,18 +15,22 @@
 #include <string.h>
 
 #define BYTES 5
-#define CHUNK 1024
+#define CHUNK 1024 /* elements that go through the whole chain before the next ones: some arrays of them fit the cache */
 #define FAR ((Py_ssize_t)1 << 22) /* elements from which on arrays come from memory and not from a cache */
-#define SLICE 256
-#define LINES 10
+#define SLICE 256  /* elements between two requests for what comes next */
+#define LINES 10   /* cache lines asked for at a time: four arrays' next chunk within a chain of seven calls */
 #define MAX_PLACES 64
 #define MAX_ROOMS 8
 #define MAX_CALLS 64
-#define ADD_SCALED 13      /* c + a b for a number b */
-#define SUBTRACT_SCALED 14 /* c - a b */
-#define SPREAD_ROW 15
-#define SPREAD_COLUMN 16
-#define N_OPERATIONS 17
+
+enum { /* in the order of numpy_chain._IN_ORDER */
+    ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM, MINIMUM, GREATER, GREATER_EQUAL, LESS, LESS_EQUAL, SQUARE_ROOT, NEGATIVE,
+    ABSOLUTE,
+    ADD_SCALED,      /* c + a b for a number b */
+    SUBTRACT_SCALED, /* c - a b */
+    SPREAD_ROW, SPREAD_COLUMN,
+    N_OPERATIONS
+};
 
 #if defined(__GNUC__) && !defined(__clang__)
 #define IVDEP _Pragma("GCC ivdep") /* a result may lie where an operand lies, at the same index */
@@ -81,11 +85,15 @@ static int sound(const unsigned char *code, Py_ssize_t code_size, const Place *p
             if (c[j] >= n + rooms) return 0;
             const int is_place = c[j] < n, whole = !is_place || places[c[j]].count == size;
             const int number = is_place && !places[c[j]].step;
-            if (j == 1 ? !whole || number
-                : spread ? !is_place || places[c[j]].count < 1 || size % places[c[j]].count
-                : scaled ? (j == 3 ? !number : !whole || number)
-                : !whole && !number)
+            if (j == 1) { /* the result */
+                if (!whole || number) return 0;
+            } else if (spread) { /* rows or columns that make up the whole */
+                if (!is_place || places[c[j]].count < 1 || size % places[c[j]].count) return 0;
+            } else if (scaled) { /* a and c are whole, b is a number */
+                if (j == 3 ? !number : !whole || number) return 0;
+            } else if (!whole && !number) {
                 return 0;
+            }
         }
     }
     return 1;

@@ -58,19 +58,19 @@ static void NAME(const unsigned char *code, Py_ssize_t n_calls, const Place *pla
             T *const d = now.at[0];
             const T *const a = now.at[1], *const b = now.at[2], *const c = now.at[3];
             switch (code[BYTES * k]) {
-                BINARY(0, x + y)
-                BINARY(1, x - y)
-                BINARY(2, x * y)
-                BINARY(3, x / y)
-                BINARY(4, x >= y || x != x ? x : y) /* a NaN of either side goes on, as in NumPy */
-                BINARY(5, x <= y || x != x ? x : y)
-                BINARY(6, x > y ? (T)1 : (T)0)
-                BINARY(7, x >= y ? (T)1 : (T)0)
-                BINARY(8, x < y ? (T)1 : (T)0)
-                BINARY(9, x <= y ? (T)1 : (T)0)
-                UNARY(10, SQRT(x))
-                UNARY(11, -x)
-                UNARY(12, ABS(x))
+                BINARY(ADD, x + y)
+                BINARY(SUBTRACT, x - y)
+                BINARY(MULTIPLY, x * y)
+                BINARY(DIVIDE, x / y)
+                BINARY(MAXIMUM, x >= y || x != x ? x : y) /* a NaN of either side goes on, as in NumPy */
+                BINARY(MINIMUM, x <= y || x != x ? x : y)
+                BINARY(GREATER, x > y ? (T)1 : (T)0)
+                BINARY(GREATER_EQUAL, x >= y ? (T)1 : (T)0)
+                BINARY(LESS, x < y ? (T)1 : (T)0)
+                BINARY(LESS_EQUAL, x <= y ? (T)1 : (T)0)
+                UNARY(SQUARE_ROOT, SQRT(x))
+                UNARY(NEGATIVE, -x)
+                UNARY(ABSOLUTE, ABS(x))
                 case ADD_SCALED: { const T y = b[0]; EACH(const T x = a[i] * y; d[i] = c[i] + x;) break; }
                 case SUBTRACT_SCALED: { const T y = b[0]; EACH(const T x = a[i] * y; d[i] = c[i] - x;) break; }
                 case SPREAD_ROW: { /* a vector for every row: as often as it fits into the chunk */

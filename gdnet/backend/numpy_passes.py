@@ -16,9 +16,10 @@ LONGEST = 20
 
 def simplified(calls: list[Call], outputs: list[Value]) -> tuple[list[Call], list[Value]]:
     """The calls on which `outputs` depend, and the values that now stand for them."""
-    calls, outputs = _renamed(_merged(_needed(calls, outputs)), outputs)
-    calls = _converted(_needed(_without_repeats(calls, outputs), outputs), outputs)
-    return _chained(calls, outputs), outputs
+    calls = _merged(_needed(calls, outputs))
+    calls, outputs = _renamed(calls, outputs)  # so that a call can be told from its like, and moved
+    calls = _needed(_without_repeats(calls, outputs), outputs)  # arrays that were only made to be written are gone
+    return _chained(_converted(calls, outputs), outputs), outputs
 
 
 def values(thing: Any) -> list[Value]:
@@ -168,7 +169,7 @@ def _key(item: Any) -> Any:
 
 
 def _converted(calls: list[Call], outputs: list[Value]) -> list[Call]:
-    """A comparison of floats whose truth values are only wanted as such floats gives these at once."""
+    """`(x > 0).astype(x.dtype)`, where nobody else reads the comparison, is one operation that gives 1.0 and 0.0."""
     uses = Counter(v for call in calls for v in reads(call))
     uses.update(outputs)
     written = {call.writes.root for call in calls if call.writes is not None}
@@ -211,19 +212,20 @@ def _chained(calls: list[Call], outputs: list[Value]) -> list[Call]:
         if len(links) < shortest():
             found.append(links[0])
             return
-        links = _scaled(links, uses)
+        links = _with_scaled_sums(links, uses)
         inner = Counter(v for link in links for v in reads(link))
         made = [link.results[0] for link in links]
         given = tuple(v for v in made if uses[v] > inner[v])
-        found.append(Chain(None, tuple({v: None for v in inner if v not in made}), {}, given, None, tuple(links)))
+        needed = tuple(v for v in inner if v not in made)
+        found.append(Chain(function=None, args=needed, kwargs={}, results=given, calls=tuple(links)))
 
     for call in calls:
-        kind = _kind(call)
+        kind = _shape_and_dtype(call)
         read, written = {v.root for v in reads(call)}, call.writes.root if call.writes is not None else None
         for other, links in list(chains.items()):
             needs = other != kind and any(link.results[0] in read for link in links)
             spoils = written is not None and any(written is v.root for link in links for v in reads(link))
-            full = other == kind and (len(links) == LONGEST or len(_spread([*links, call], kind[0])) > SPREADS)
+            full = other == kind and (len(links) == LONGEST or len(_spread_operands([*links, call], kind[0])) > SPREADS)
             if needs or spoils or full:
                 close(other)
         if kind is None:
@@ -235,7 +237,7 @@ def _chained(calls: list[Call], outputs: list[Value]) -> list[Call]:
     return found
 
 
-def _scaled(links: list[Call], uses: Counter[Value]) -> list[Call]:
+def _with_scaled_sums(links: list[Call], uses: Counter[Value]) -> list[Call]:
     """A product with a number that goes into one sum or difference and nowhere else is made along with it."""
     products: dict[Value, tuple[Value, Any]] = {}
     found: list[Call] = []
@@ -258,12 +260,12 @@ def _shaped(item: Any) -> bool:
     return isinstance(item, Value) and item.shape != ()
 
 
-def _spread(links: list[Call], shape: tuple[int, ...]) -> set[Value]:
+def _spread_operands(links: list[Call], shape: tuple[int, ...]) -> set[Value]:
     """The operands of a chain that are spread over the shape of the others."""
     return {v for link in links for v in reads(link) if v.shape not in (shape, ())}
 
 
-def _kind(call: Call) -> Any:
+def _shape_and_dtype(call: Call) -> Any:
     """(shape, dtype) of an elementwise call that may stand in a chain; None for others."""
     if call.function not in OPERATIONS or call.kwargs or len(call.results) != 1:
         return None

@@ -222,8 +222,12 @@ class Writer:
             (step, *(number[i] if isinstance(i, str) else len(places) + i for i in items)) for step, items in steps
         ]
         kernel = ChainKernel(calls, len(places), first.shape, first.dtype)
-        said = " ".join(link.function.__name__ for link in chain.calls)
+        said = "; ".join(map(self._said, chain.calls))
         return [*lines, f"{self._constant('chain_', kernel)}({', '.join(places)})  # {said}"]
+
+    def _said(self, link: Call) -> str:
+        """A link as a line of its own would say it."""
+        return f"{self._text(link.results[0])} = {link.function.__name__}({', '.join(map(self._text, link.args))})"
 
     def _is_view_of_buffer(self, call: Call) -> bool:
         return _is_view(call) and all(v in self.made for v in reads(call))

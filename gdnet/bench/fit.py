@@ -24,7 +24,7 @@ def against_bare_step(
 ) -> Iterator[dict[str, Any]]:
     """One epoch of `fit` over as many bare steps on a few batches, and over bare steps on its own shuffled batches.
 
-    What the first `fit` of a model and the first step compile is left out on both sides and told beside them.
+    What the first `fit` and the first steps compile is left out on both sides; `first_seconds` tells it.
     """
     rng = np.random.default_rng(0)
     x = rng.random((examples, problem.sizes[0]), dtype=np.float32)
@@ -39,11 +39,11 @@ def against_bare_step(
         for turn in range(max(4, effort.rounds) + 1):
             if turn:
                 model.theta = backend.asarray(problem.theta())
-            epochs.append(_seconds(lambda: fit_once(model, x, t, problem)))  # noqa: B023 (called at once)
+            epochs.append(_seconds(fit_once, model, x, t, problem))
             bare.reset()
-            alone.append(_seconds(lambda: bare.run(steps)))  # noqa: B023
+            alone.append(_seconds(bare.run, steps))
             bare.reset()
-            fed.append(_seconds(lambda: bare.follow(feed.epoch(turn))))  # noqa: B023
+            fed.append(_seconds(bare.follow, feed.epoch(turn)))
         first, *epochs = epochs
         yield {
             "case": problem.name,
@@ -62,9 +62,9 @@ def against_bare_step(
         }
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(work: Callable, *args: Any) -> float:
     start = time.perf_counter()
-    work()
+    work(*args)
     return time.perf_counter() - start
 
 
