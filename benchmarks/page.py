@@ -52,9 +52,8 @@ def machines(files: Sequence[dict[str, Any]]) -> str:
         e = f["environment"]
         versions = ", ".join(f"{name} {v}" for name, v in e["versions"].items() if name in SHOWN_VERSIONS)
         threads = e["threads"]
-        blas = "; ".join(
-            f"{b.get('internal_api', b.get('name'))} {b.get('num_threads', '')}".strip() for b in e["blas"]
-        )
+        pools = [f"{b.get('internal_api', b.get('name'))} {b.get('num_threads', '')}".strip() for b in e["blas"]]
+        blas = "; ".join(dict.fromkeys(pools))
         rows.append([results.hardware(f), e["date"], f"Python {e['python']}, {versions}", blas,
                      threads["OMP_NUM_THREADS"], f"{e['load'][0]:.1f}" if e["load"] else ""])  # fmt: skip
     header = ["machine", "date", "versions", "thread pools and threads", "OMP_NUM_THREADS", "load at the end"]
@@ -137,11 +136,13 @@ def scaling(rows: Sequence[Row]) -> str:
     parts = []
     for varied in ("N", "P"):
         own = [r for r in rows if r["varied"] == varied]
-        lines = [[r["network"], r["batch"], r["parameters"], micro(r["seconds"]), f"{r['seconds_each'] * 1e9:.3g}"]
+        each, scale = ("µs for each example", 1e6) if varied == "N" else ("ns for each parameter", 1e9)
+        lines = [[r["network"], r["batch"], r["parameters"], micro(r["seconds"]), f"{r['seconds_each'] * scale:.2f}"]
                  for r in own]  # fmt: skip
-        unit = "example" if varied == "N" else "parameter"
-        header = ["network", "batch", "P", "gradient", f"ns for each {unit}"]
-        parts.append(f"±{100 * spread(own):.0f} % around the middle:\n\n" + table(header, lines, markdown=True))
+        amount = "batch size" if varied == "N" else "number of parameters"
+        heading = f"As the {amount} grows, the time for each stays within ±{100 * spread(own):.0f} % of its middle:"
+        header = ["network", "batch", "P", "gradient", each]
+        parts.append(f"{heading}\n\n{table(header, lines, markdown=True)}")
     return "\n\n".join(parts)
 
 
@@ -173,8 +174,8 @@ def libraries(rows: Sequence[Row]) -> str:
 
 SECTIONS = {
     "steps": ("A training step", "The black mark in each bar is the matrix products alone.", steps),
-    "grid": ("Batch size and device", "The fastest backend at each batch size; * extrapolated in proportion.", grid),
-    "gradient": ("Backpropagation and numerical gradients", "* extrapolated from the first entries.", gradient),
+    "grid": ("Batch size and device", "The fastest backend at each batch size; \\* extrapolated in proportion.", grid),
+    "gradient": ("Backpropagation and numerical gradients", "\\* extrapolated from the first entries.", gradient),
     "update": ("Updates and memory bandwidth", "The bound moves every vector once at the best speed measured.", update),
     "fit": ("`fit` and its steps", "With shuffling, history, callbacks and the progress bar.", fit),
     "scaling": ("Time as the work grows", "A gradient's time for each unit of work.", scaling),

@@ -143,7 +143,8 @@ def run_train(options: argparse.Namespace) -> int:
         scores["r2"] = r2(test[1], model.backend.to_numpy(model.predict(test[0])))
     ended = f"all {options.epochs} epochs" if history.stop_reason == "epochs" else f"stopped: {history.stop_reason}"
     print("  ".join(f"test {name} {value:.4g}" for name, value in scores.items()) + f"  ({ended})")
-    written = ["model.safetensors", "history.csv", _picture(history, out, options.data)]
+    checkpoints = sorted(path.name for path in out.glob("checkpoint*.safetensors"))
+    written = ["model.safetensors", *checkpoints, "history.csv", _picture(history, out, options.data)]
     print(f"in {out}: {', '.join(w for w in written if w)}")
     return 0
 

@@ -23,7 +23,9 @@ def test_train_digits_leaves_model_history_and_picture(tmp_path, capsys):
     printed = capsys.readouterr().out
     accuracy = float(printed.split("accuracy ")[1].split()[0])
     assert accuracy > 0.93
-    assert {p.name for p in out.iterdir()} >= {"model.safetensors", "history.csv", "learning-curve.png"}
+    written = {p.name for p in out.iterdir()}
+    assert written >= {"model.safetensors", "checkpoint.safetensors", "history.csv", "learning-curve.png"}
+    assert set(printed.split(f"in {out}: ")[1].strip().split(", ")) == written
     with (out / "history.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 12
     (_, _), (x, t) = gd.data.load_digits()

@@ -55,12 +55,12 @@ def advise(problem: Problem, rows: Sequence[Row], others: Sequence[dict[str, Any
     lines = [f"{problem.label}, {problem.parameters} parameters:"]
     for row in here:
         share = row["seconds"] / here[0]["seconds"]
-        times = "fastest here" if share == 1.0 else f"{share:.2f} times as long"
-        far = ", extrapolated" if row["extrapolated"] else ""
+        notes = ["fastest here" if share == 1.0 else f"{share:.2f} times as long"] if len(here) > 1 else []
+        notes += ["extrapolated"] if row["extrapolated"] else []
         lines.append(
             f"  {row['device']:<5} {row['candidate']:<13} {micro(row['seconds'])} a step, "
-            f"{row['examples_per_second']:,.0f} examples/s, {row['over_floor']:.2f} x its matrix products "
-            f"({times}{far})"
+            f"{row['examples_per_second']:,.0f} examples/s, {row['over_floor']:.2f} x its matrix products"
+            + (f" ({', '.join(notes)})" if notes else "")
         )
     lines += [line for found in others for line in elsewhere(problem, here[0], found)]
     gpu = any(r["device"] == "cuda" for r in rows)
@@ -115,11 +115,16 @@ def _crossover_line(problem: Problem, batch: int | None) -> str:
 
 
 def micro(seconds: float) -> str:
-    """Microseconds below 10 ms, milliseconds below 10 s.
+    """Microseconds below 10 ms, milliseconds below 10 s, seconds below 5 minutes; then minutes, hours and days.
 
-    >>> micro(0.0005), micro(0.05)
-    ('500 µs', '50.0 ms')
+    >>> micro(0.0005), micro(0.05), micro(24516.5), micro(310317.4)
+    ('500 µs', '50.0 ms', '6.8 hours', '3.6 days')
     """
     if seconds < 1e-2:
         return f"{seconds * 1e6:.0f} µs"
-    return f"{seconds * 1e3:.1f} ms" if seconds < 10 else f"{seconds:.1f} s"
+    if seconds < 10:
+        return f"{seconds * 1e3:.1f} ms"
+    for limit, size, unit in ((300, 1, "s"), (2 * 3600, 60, "minutes"), (2 * 86400, 3600, "hours")):
+        if seconds < limit:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 86400:,.1f} days"

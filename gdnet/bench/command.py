@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help='array libraries, such as "numpy,jax" (default: all that work; the first '
                         "with --quick)")  # fmt: skip
     parser.add_argument("--against", default="", help='peers in the same run: "torch,jax,sklearn"')
-    parser.add_argument("--only", default="", help=f"parts to run: {','.join(SECTIONS)}")
-    parser.add_argument("--quick", action="store_true", help="a first look in about 20 seconds")
+    parser.add_argument("--only", default="", help=f"parts to run, of {', '.join(SECTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="a first look in about 10 seconds")
     parser.add_argument("--json", metavar="FILE", help="write all rows, hardware and versions to this file")
     parser.add_argument("--plots", metavar="FOLDER", help="write pictures to this folder (needs matplotlib)")
     parser.add_argument("--results", metavar="FILE", action="append", default=[],
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         return _advise(options, others)
     size = getattr(options, "size", None) or ("quick" if options.quick else "full")
     plan = make_plan(options.device, options.backend, options.against, size)
-    wanted = [part for part in options.only.split(",") if part] or list(SECTIONS)
+    wanted = [part.strip() for part in options.only.split(",") if part.strip()] or list(SECTIONS)
     if unknown := [part for part in wanted if part not in SECTIONS]:
         raise OptionError(f"--only takes a comma list of {', '.join(SECTIONS)}; got {', '.join(unknown)}")
     if options.json:
@@ -72,7 +72,7 @@ def make_plan(device: str, backend: str | None, against: str, size: str) -> Plan
     small = size != "full"
     names = [part for part in (backend or "").split(",") if part] or None
     backends = backends_for(device, names or (LIBRARIES.get(kind_of(device), ())[:1] if small else None))
-    peers = peers_of(against)
+    peers = peers_of(against, kind_of(device))
     if small and "torch.compile" not in against:
         peers = [name for name in peers if name != "torch.compile"]
     chosen = SIZES[size]

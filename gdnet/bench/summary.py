@@ -29,7 +29,7 @@ def steps(rows: Sequence[Row]) -> list[str]:
     cases = list(dict.fromkeys(_case(r) for r in rows))
     found = {(_case(r), r["candidate"]): r for r in rows}
     first = names[0]
-    lines = [_line("step, x its products alone", names)]
+    lines = [_line("a step, and over its matrix products", names)]
     for case in cases:
         lines.append(_line(_title(found[case, first]), [_step(found.get((case, n))) for n in names]))
     if len(names) > 1:
@@ -92,7 +92,7 @@ def gradient(rows: Sequence[Row]) -> list[str]:
     first = min((r["batch"] for r in numerical), default=0)
     for r in [r for r in numerical if r["batch"] == first][-3:]:
         star = "*" if r["textbook_extrapolated_from"] else ""
-        text = f"numerical {r['network']} P={r['parameters']} N={r['batch']}: loop {r['textbook_seconds']:.3g} s{star}"
+        text = f"numerical {r['network']} P={r['parameters']} N={r['batch']}: loop {micro(r['textbook_seconds'])}{star}"
         text += f" = {r['textbook_seconds'] / r['seconds']:,.0f} x backprop"
         if r["structured_seconds"]:
             text += f", {r['textbook_seconds'] / r['structured_seconds']:.1f} x structured"

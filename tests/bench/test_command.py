@@ -74,7 +74,7 @@ def test_operations_and_import(whole):
 
 
 def test_table_is_short_and_progress_goes_to_stderr(capsys):
-    bench("--only", "operations,gradient")
+    bench("--only", "operations, gradient")
     out, err = capsys.readouterr()
     assert len(out.splitlines()) <= LINES
     assert "a step, gdnet numpy" in out
@@ -88,6 +88,7 @@ def test_advice_without_gpu_says_so(capsys, monkeypatch):
     assert "8-50-50-1 relu, batch 4, SGD" in out
     assert "No GPU was measured" in out
     assert 'gd.Model(..., device="cpu")' in out
+    assert "fastest here" not in out, "nothing is the fastest of one"
 
 
 def test_advice_uses_results_of_another_machine(whole, tmp_path, capsys, monkeypatch):
