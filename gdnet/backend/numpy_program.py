@@ -96,8 +96,11 @@ class Writer:
         source = ""
         if self.parent is not None:
             parent = self.parent.name
-            head = [f"global {', '.join(v.name for v in self.windows)}, held", f"held = {parent}"]
-            source = _function("look", [parent], [*head, *self.windows.values()])
+            names_of = ", ".join(v.name for v in self.windows)
+            # `held` comes last: an interrupt in between leaves windows that are looked up again.
+            source = _function(
+                "look", [parent], [f"global {names_of}, held", *self.windows.values(), f"held = {parent}"]
+            )
             unpacked.append(f"if {parent} is not held: look({parent})")
         returned = self._packed(out_form, iter(self.outputs))
         source += _function("program", given, [*unpacked, *lines, f"return {returned}"])
