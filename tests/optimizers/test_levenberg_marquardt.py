@@ -306,6 +306,20 @@ def test_bad_options(options):
         gd.LevenbergMarquardt(**options)
 
 
+@pytest.mark.parametrize("loss", [gd.AbsoluteError(), gd.Hinge(), gd.Huber(0.01)])
+def test_a_loss_without_curvature_is_said_once(loss):
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, (20, 2))
+    net, signs = gd.Sequential(gd.Dense(2, 4), gd.Tanh(), gd.Dense(4, 1)), np.where(x[:, :1] > 0.0, 1.0, -1.0)
+    objective = gd.Objective(net, loss, x, signs, backend=get_backend(), layout=net.layout())
+    with pytest.warns(UserWarning, match="no second derivative at the start") as told:
+        found = gd.LevenbergMarquardt(max_iter=5).run(objective, net.initial(seed=0))
+    assert len(told) == 1
+    assert found.nit == 5
+    for convex in (gd.SquaredError(), gd.Huber(10.0), gd.LogCosh()):  # warnings are errors here
+        objective = gd.Objective(net, convex, x, x[:, :1], backend=get_backend(), layout=net.layout())
+        gd.LevenbergMarquardt(max_iter=2).run(objective, net.initial(seed=0))
+
+
 def test_a_scalar_function_is_refused():
     with pytest.raises(OptionError, match="residuals"):
         gd.LevenbergMarquardt().run(gd.FunctionObjective(lambda x: float(x @ x)), np.ones(2))

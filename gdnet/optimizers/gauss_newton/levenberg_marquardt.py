@@ -1,6 +1,7 @@
 """Levenberg-Marquardt: damped Gauss-Newton steps for sums of squares and for every other convex loss."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -53,7 +54,8 @@ class LevenbergMarquardt(Solver):
     """Solves (AᵀA + μ D²) v = -g and moves by v, with more damping when a step fails and less when it succeeds.
 
     AᵀA is the Gauss-Newton matrix: JᵀJ of the residuals of a sum of squares, (R J)ᵀ(R J) with the loss's root R
-    (RᵀR = H) for any other convex loss. A step that fails costs no new derivatives.
+    (RᵀR = H) for any other convex loss. A step that fails costs no new derivatives. Where H = 0, as for
+    `AbsoluteError` and `Hinge`, there is no such matrix: the steps are damped gradient steps, and a warning says so.
 
     Parameters
     ----------
@@ -146,6 +148,7 @@ class LevenbergMarquardt(Solver):
         fresh = math.isnan(memory.first)
         if fresh:
             memory = memory._replace(first=at.value)
+            warn_without_curvature(at)
         system, seen = self._system(at, memory)
         memory = memory._replace(scale=seen)
         if fresh and not self._classic and self.scaling != "identity":
@@ -311,6 +314,21 @@ def root_of(point: Point) -> Any:
             "objective is a scalar function; give its residuals to least_squares, or minimise it by BFGS or NewtonCG"
         )
     return _dense_root(point)
+
+
+def warn_without_curvature(at: Point) -> None:
+    """A warning where AᵀA g = 0 and g is not: a loss with l'' = 0 for every example has no Gauss-Newton matrix."""
+    A, xp = root_of(at), at.backend.xp
+    if A.residual is not None or at.norm == 0.0:
+        return
+    bent = A.matvec(at.gradient)
+    if read(at.backend, xp.sum(xp.abs(bent)))[0] == 0.0:
+        warnings.warn(
+            "the loss has no second derivative at the start (AbsoluteError and Hinge have none anywhere, Huber none "
+            "beyond delta): until it has one, Levenberg-Marquardt takes damped gradient steps; take BFGS or LBFGS",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _dense_root(point: Point) -> Any:
