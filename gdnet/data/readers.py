@@ -91,7 +91,8 @@ def read_npz(path: str | Path, *, x: str = "x", t: str = "t") -> tuple[np.ndarra
     Raises
     ------
     FileError
-        If the file is missing, damaged, or has no such arrays, or if one holds Python objects (which are never loaded).
+        If the file is missing, damaged, or has no such arrays, if these are not equally many examples, or if one holds
+        Python objects (which are never loaded).
     """
     import zipfile
 
@@ -106,7 +107,12 @@ def read_npz(path: str | Path, *, x: str = "x", t: str = "t") -> tuple[np.ndarra
                     f"{path} has no array {' and no array '.join(map(repr, missing))}; it holds "
                     f"{', '.join(map(repr, stored)) or 'nothing'}: name them with x= and t="
                 )
-            return stored[x], stored[t]
+            found = stored[x], stored[t]
+            sizes = [array.shape[0] if array.ndim else None for array in found]
+            if None in sizes or sizes[0] != sizes[1]:
+                shapes = f"{x!r} of shape {found[0].shape} and {t!r} of shape {found[1].shape}"
+                raise FileError(f"{path} has {shapes}, which must have one row and one target an example")
+            return found
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or 'it is damaged or no .npz file'}") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

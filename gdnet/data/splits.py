@@ -1,6 +1,7 @@
 """Training, validation and test parts of a data set, drawn without replacement."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ def train_test_split(
     (8, 2)
     """
     n = _length(arrays)
-    whole = isinstance(test_size, (int, np.integer)) and not isinstance(test_size, bool)
-    test = int(test_size) if whole else round(n * test_size)
+    real = _is_whole(test_size) or (isinstance(test_size, (float, np.floating)) and np.isfinite(test_size))
+    test = 0 if not real else int(test_size) if _is_whole(test_size) else round(n * test_size)
     if not 0 < test < n:
         raise OptionError(
             f"test_size must leave both parts at least one of {n} examples: a fraction between 0 and 1 or a number "
@@ -52,8 +53,9 @@ def split(
     [(16, 3), (2, 3), (2, 3)]
     """
     n = _length(arrays)
-    if not fractions or any(not f > 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
-        raise OptionError(f"fractions must be positive and add up to 1, got {tuple(fractions)}")
+    real = isinstance(fractions, (list, tuple)) and all(isinstance(f, (int, float, np.floating)) for f in fractions)
+    if not real or not fractions or any(not f > 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
+        raise OptionError(f"fractions must be positive numbers that add up to 1, got {fractions!r}")
     ends = np.rint(np.cumsum(fractions) * n).astype(int)
     sizes = np.diff(ends, prepend=0).tolist()
     if 0 in sizes:
@@ -70,10 +72,16 @@ def k_fold(n: int, k: int = 5, seed: int = 0, stratify: Array | None = None) -> 
     4 2
     4 2
     """
-    if not 2 <= k <= n:
-        raise OptionError(f"k must be from 2 to the number of examples, {n}, got {k}")
+    if not _is_whole(n) or n < 2:
+        raise OptionError(f"n must be the number of examples, an integer of at least 2, got {n!r}")
+    if not _is_whole(k) or not 2 <= k <= n:
+        raise OptionError(f"k must be from 2 to the number of examples, {n}, got {k!r}")
     folds = _cut(n, [n // k + (i < n % k) for i in range(k)], seed, stratify)
     return ((np.concatenate(folds[:i] + folds[i + 1 :]), folds[i]) for i in range(k))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _length(arrays: tuple[Array, ...]) -> int:
@@ -94,7 +102,9 @@ def _take(array: Array, index: np.ndarray) -> Array:
 
 def _cut(n: int, sizes: list[int], seed: int, labels: Array | None) -> list[np.ndarray]:
     """Disjoint random parts of 0..n-1 of these sizes; each has its share of every class if labels are given."""
-    rng = host_generator(seed, "split")
+    if not _is_whole(seed) or seed < 0:
+        raise OptionError(f"seed must be an integer of at least 0, got {seed!r}")
+    rng = host_generator(int(seed), "split")
     order = rng.permutation(n)
     if labels is not None:
         # Every class is spread evenly over [0, 1): wherever that line is cut, a piece has its share of the class.

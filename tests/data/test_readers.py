@@ -121,6 +121,10 @@ def test_archives(tmp_path):
     assert read_npz(str(path), t="y")[1].tolist() == [2, 3]
     with pytest.raises(FileError, match="has no array 'z'; it holds 'x', 't', 'y'"):
         read_npz(path, t="z")
+    for t in ([0, 1, 2], 1.0):
+        np.savez(path, x=np.eye(2), labels=t)
+        with pytest.raises(FileError, match=r"'x' of shape \(2, 2\) and 'labels' of shape .*an example"):
+            read_npz(path, t="labels")
 
 
 def test_bad_archives(tmp_path):

@@ -69,6 +69,16 @@ def test_folds_hold_each_example_out_once(stratify):
         (lambda: split(X[:4]), OptionError, "a part would be empty"),
         (lambda: k_fold(5, 6), OptionError, "k must be from 2 to"),
         (lambda: k_fold(5, 1), OptionError, "k must be from 2 to"),
+        (lambda: k_fold(5, 2.5), OptionError, "k must be from 2 to"),
+        (lambda: k_fold("5", 2), OptionError, "n must be the number of examples"),
+        (lambda: split(X, fractions=("half", 0.5)), OptionError, "positive numbers"),
+        (lambda: split(X, fractions=0.5), OptionError, "positive numbers"),
+        (lambda: train_test_split(X, test_size="half"), OptionError, "at least one of 101 examples"),
+        (lambda: train_test_split(X, test_size=np.nan), OptionError, "at least one of 101 examples"),
+        (lambda: train_test_split(X, seed=-1), OptionError, "seed must be an integer of at least 0, got -1"),
+        (lambda: split(X, seed=1.5), OptionError, "seed must be an integer of at least 0, got 1.5"),
+        (lambda: k_fold(5, 2, seed=True), OptionError, "seed must be an integer of at least 0, got True"),
+        (lambda: k_fold(5, 2, seed="a"), OptionError, "seed must be an integer of at least 0, got 'a'"),
     ],
 )
 def test_impossible_splits(call, error, message):
