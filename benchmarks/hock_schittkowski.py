@@ -1,6 +1,6 @@
 """Hock-Schittkowski problems: gdnet's interior point beside SciPy's SLSQP and trust-constr, exact derivatives for all.
 
-    python benchmarks/hock_schittkowski.py [--more] [--json FILE]
+    python -m benchmarks.hock_schittkowski [--more] [--json FILE]
 
 A problem counts as solved when the violation is at most 1e-6 and |f - f*| at most 1e-6 max(1, |f*|), whatever the
 solver says; it is false when the solver says success and it is not solved. The shared set is read from
@@ -10,7 +10,6 @@ $GDNET_DATA/problems, or from ../shared/data beside the repository; --more takes
 import argparse
 import importlib.util
 import json
-import platform
 import sys
 import time
 import warnings
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.environment import environment
 from gdnet.optimizers.constrained.interior_point import interior_point
 
 
@@ -108,13 +108,8 @@ def main():
         print(f"{name:13s} solved {t['solved']} of {len(problems)}, says success {t['success']}, "
               f"of these false {t['false']}, {t['seconds']:.2f} s")  # fmt: skip
     if given.json:
-        import scipy
-
-        machine = {
-            "python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__,
-            "machine": platform.machine(),
-        }  # fmt: skip
-        Path(given.json).write_text(json.dumps({"machine": machine, "totals": totals, "rows": rows}, indent=1))
+        found = {"environment": environment(), "totals": totals, "rows": rows}
+        Path(given.json).write_text(json.dumps(found, indent=1) + "\n")
 
 
 def cell(r):
