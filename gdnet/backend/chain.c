@@ -2,7 +2,8 @@
 
    Called operation by operation, NumPy reads and writes whole arrays each time. Here the chain is run on one chunk after
    the other, and what lies between its operations stays in the first-level cache. Each operation is exactly rounded and
-   none is contracted into another (-ffp-contract=off), so the results are NumPy's, bit for bit.
+   none is contracted into another (-ffp-contract=off), so the results are NumPy's, bit for bit (but for the sign of a zero
+   that is the larger or smaller of two zeros, which NumPy's own loops do not agree on).
 
    run(code, arrays, rooms, start, stop, size) works on elements start..stop of `arrays`, which are all of one type and
    contiguous: arrays of `size` elements, single numbers, or what is spread over rows or columns first. `code` holds five
@@ -81,6 +82,7 @@ static int sound(const unsigned char *code, Py_ssize_t code_size, const Place *p
         const int spread = c[0] == SPREAD_ROW || c[0] == SPREAD_COLUMN;
         const int scaled = c[0] == ADD_SCALED || c[0] == SUBTRACT_SCALED;
         if (c[0] >= N_OPERATIONS) return 0;
+        if (!spread && !scaled && c[2] < n && c[3] < n && !places[c[2]].step && !places[c[3]].step) return 0;
         for (int j = 1; j < BYTES; j++) {
             if (c[j] >= n + rooms) return 0;
             const int is_place = c[j] < n, whole = !is_place || places[c[j]].count == size;
@@ -137,8 +139,8 @@ static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t n_args)
         const char found = v->format && !v->format[1] ? v->format[0] : 0;
         places[held++] = (Place){v->buf, v->ndim > 0, v->itemsize ? v->len / v->itemsize : 0};
         if (held == 1) type = found;
-        if (found != type || (type != 'f' && type != 'd')) {
-            PyErr_SetString(PyExc_ValueError, "arrays that do not belong together");
+        if (found != type || (type != 'f' && type != 'd') || (size_t)v->buf % (size_t)v->itemsize) {
+            PyErr_SetString(PyExc_BufferError, "arrays that are of different types, or not aligned");
             goto done;
         }
     }

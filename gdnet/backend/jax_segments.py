@@ -136,11 +136,11 @@ class Interpreter:
             return window(args[0].parts, params["start_indices"][0], params["limit_indices"][0])
         if name == "dynamic_update_slice" and shapes[0] == self.shape and isinstance(eqn.invars[2], Literal):
             return self.updated(self.cut(args[0]), whole(args[1]), int(args[2]))
-        if name == "concatenate" and len(eqn.outvars[0].aval.shape) == 1:
+        if name == "concatenate" and eqn.outvars[0].aval.shape == self.shape:
             return self.cut(Cut([whole(a) for a in args]))
         if name in REDUCTIONS and is_cut(args[0]):
             return functools.reduce(REDUCTIONS[name], [bind(eqn, [part])[0] for part in self.cut(args[0]).parts])
-        if name == "dot_general" and params["dimension_numbers"] == INNER_PRODUCT:
+        if name == "dot_general" and params["dimension_numbers"] == INNER_PRODUCT and shapes == [self.shape] * 2:
             pairs = zip(self.cut(args[0]).parts, self.cut(args[1]).parts, strict=True)
             return functools.reduce(lax.add, [bind(eqn, pair)[0] for pair in pairs])
         return None

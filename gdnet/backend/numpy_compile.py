@@ -5,10 +5,12 @@ that note what is done with them (`numpy_trace`), and the calls are written down
 (`numpy_program`): no layers, no look-ups, no dictionaries, and results that do not leave the step go into buffers that
 are made once and used again. It is what `jax.jit` and a CUDA graph do for theirs.
 
-The program makes the very calls of the step, so its results are the same bit for bit. The first calls of every program
-are checked against the step itself, and a step that cannot be written down (it reads a value, say) is simply run.
+The program makes the operations of the step, element by element in the same order, so its results are the same bit for
+bit. Every program is checked against the step itself, on its first arguments in reverse order and on those of the first
+calls; a step that cannot be written down (it reads a value, say) is simply run.
 """
 
+import contextlib
 import functools
 import operator
 import threading
@@ -65,7 +67,10 @@ class CompiledStep:
     def _call(self, args: tuple) -> Any:
         program = self.latest
         if program is None or not self._comes_back(program, args):
-            key = signature(args)
+            try:
+                key = signature(args)
+            except AttributeError:  # something that is no array
+                return self.step(*args)
             if key not in self.programs:
                 self._compile(key, args)
             program = self.programs.get(key)
@@ -73,7 +78,7 @@ class CompiledStep:
                 return self.step(*args)
             if program.checks_left:
                 return self._checked(program, key, args)
-            args = (*map(_writable, args[: self.donated]), *args[self.donated :])
+            args = _own(args, self.donated)
         program.results = results = program.run(*args)
         self.latest = program if program.settled else None
         return results
@@ -90,8 +95,8 @@ class CompiledStep:
     def _compile(self, key: Any, args: Any) -> None:
         if len(self.programs) >= MAX_PROGRAMS:
             return
-        tape = Tape()
-        try:
+        tape, self.programs[key] = Tape(), None
+        with contextlib.suppress(Exception), np.errstate(all="ignore"):  # the step itself will say what is wrong
             traced, forms = [], []
             for i, argument in enumerate(args):
                 leaves, form = flatten(argument)
@@ -101,31 +106,68 @@ class CompiledStep:
             outputs, out_form = flatten(results)
             if not all(isinstance(o, Traced) and o.value is not None for o in outputs):
                 raise Untraceable("a result does not depend on the arguments")
+            if self.donated and len({o.value.root for o in outputs}) < len(outputs):
+                raise Untraceable("two results share memory, and may come back to be overwritten")
             run, source = write_program(tape, [o.value for o in outputs], forms, out_form)
             k = self.donated
             settled = isinstance(results, tuple) and signature(results[:k]) == signature(args[:k])
-            self.programs[key] = Program(run, source, signature(args[k:]), settled)
-        except Untraceable:
-            self.programs[key] = None
+            program = Program(run, source, signature(args[k:]), settled)
+            # On other numbers too: what was read past the tape is a constant in the program.
+            turned = [_turned(argument) for argument in args]
+            if same(self.step(*turned), run(*map(_copied, turned))):
+                self.programs[key] = program
 
     def _checked(self, program: Program, key: Any, args: Any) -> Any:
         """Run both, and keep the program only if it gives what the step gives."""
         program.checks_left -= 1
+        copies = [_copied(argument) for argument in args]  # donated ones may be overwritten
         expected = self.step(*args)
-        leaves, form = flatten(args)
-        found = program.run(*unflatten(form, iter(map(np.array, leaves))))  # copies: donated ones may be overwritten
-        for a, b in zip(flatten(expected)[0], flatten(found)[0], strict=True):
-            if not np.array_equal(a, b, equal_nan=True):
-                self.programs[key] = None
+        self.programs[key] = None
+        with contextlib.suppress(Exception):
+            found = program.run(*copies)
+            if same(expected, found):
+                self.programs[key] = program
+            if program.settled:  # a result that cannot be overwritten must be looked at when it comes back
+                program.settled = all(a.flags.writeable for a in flatten(found[: self.donated])[0] if a.ndim)
         return expected
 
 
-def _writable(tree: Any) -> Any:
-    """The same arrays, with copies of those that refuse to be overwritten though they were donated."""
+def _copied(tree: Any) -> Any:
     leaves, form = flatten(tree)
-    return unflatten(form, iter([a if a.flags.writeable else np.array(a) for a in leaves]))
+    return unflatten(form, iter(map(np.array, leaves)))
+
+
+def _turned(tree: Any) -> Any:
+    """The same numbers in the reverse order: labels stay labels, what is positive stays positive."""
+    leaves, form = flatten(tree)
+    return unflatten(form, iter([np.ravel(a)[::-1].reshape(np.shape(a)).copy(order="K") for a in leaves]))
+
+
+def _own(args: tuple, donated: int) -> tuple:
+    """The arguments, with copies of donated arrays that refuse to be overwritten or that others see too."""
+    seen = flatten(args[donated:])[0]
+    found = []
+    for argument in args[:donated]:
+        leaves, form = flatten(argument)
+        for i, a in enumerate(leaves):
+            if a.ndim and (not a.flags.writeable or any(np.may_share_memory(a, b) for b in seen)):
+                leaves[i] = np.array(a)
+            seen.append(leaves[i])
+        found.append(unflatten(form, iter(leaves)))
+    return (*found, *args[donated:])
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether nested tuples hold equal arrays of equal shapes and dtypes."""
+    (xs, form), (ys, other) = flatten(a), flatten(b)
+    return form == other and all(
+        np.shape(x) == np.shape(y) and x.dtype == y.dtype and np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
+        for x, y in zip(xs, ys, strict=True)
+    )
 
 
 def signature(args: tuple) -> tuple:
-    """Shapes and dtypes of nested tuples of arrays; None where there is none."""
-    return tuple([None if a is None else signature(a) if isinstance(a, tuple) else (a.shape, a.dtype) for a in args])
+    """Shapes, dtypes and strides of nested tuples of arrays; None where there is none."""
+    return tuple(
+        [None if a is None else signature(a) if isinstance(a, tuple) else (a.shape, a.dtype, a.strides) for a in args]
+    )

@@ -53,7 +53,8 @@ def direct(call: Call) -> tuple[Any, dict[str, Any]]:
     if call.function in (np.sum, np.max) and plain:
         ufunc = np.add if call.function is np.sum else np.maximum
         return ufunc.reduce, {"axis": None, **call.kwargs}
-    if call.function is np.matmul and all(isinstance(a, Value) and len(a.shape) == 2 for a in call.args):
+    matrices = all(isinstance(a, Value) and len(a.shape) == 2 and a.shape != (1, 1) for a in call.args)
+    if call.function is np.matmul and matrices:  # one number times a row has a rule of its own for 0 times infinity
         return np.dot, call.kwargs
     if call.function is np.reshape and set(call.kwargs) <= {"copy"} and call.kwargs.get("copy") is None:
         return np.ndarray.reshape, {}
@@ -119,14 +120,23 @@ def _renamed(calls: list[Call], outputs: list[Value]) -> tuple[list[Call], list[
     for call in calls:
         target = call.writes
         call = _with(call, now)
-        if target in made and is_elementwise(call.function) and set(call.kwargs) == {"out"}:
+        if target in made and target.in_rows and is_elementwise(call.function) and set(call.kwargs) == {"out"}:
             floats = [a for a in call.args if isinstance(a, Value) and a.dtype == target.dtype]
             numbers = [a for a in call.args if type(a) in (int, float) and target.dtype.kind == "f"]
-            if len(floats) + len(numbers) == len(call.args) and any(a.shape == target.shape for a in floats):
+            fits = len(floats) + len(numbers) == len(call.args) and any(a.shape == target.shape for a in floats)
+            if fits and _gives(call.function, target.dtype):
                 now[target] = Value(f"{target.name}_{len(found)}", None, target.shape, target.dtype)
                 call = Call(call.function, call.args, {}, (now[target],))
         found.append(call)
     return found, [now.get(v, v) for v in outputs]
+
+
+def _gives(function: np.ufunc, dtype: np.dtype) -> bool:
+    """Whether operands of this dtype give a result of this dtype."""
+    try:
+        return function.resolve_dtypes((dtype,) * function.nin + (None,) * function.nout)[-1] == dtype
+    except TypeError:
+        return False
 
 
 _VIEWS = (np.ndarray.__getitem__, np.ndarray.transpose, np.ndarray.reshape)
@@ -172,12 +182,13 @@ def _converted(calls: list[Call], outputs: list[Value]) -> list[Call]:
     """`(x > 0).astype(x.dtype)`, where nobody else reads the comparison, is one operation that gives 1.0 and 0.0."""
     uses = Counter(v for call in calls for v in reads(call))
     uses.update(outputs)
+    given = {v.root for v in outputs}
     written = {call.writes.root for call in calls if call.writes is not None}
     truths: dict[Value, Call] = {}
     found: list[Call] = []
     for call in calls:
         source = call.args[0] if call.args and isinstance(call.args[0], Value) else None
-        if is_astype(call.function) and source in truths and call.results[0] not in outputs:
+        if is_astype(call.function) and source in truths and call.results[0] not in given:
             compare = truths[source]
             if all(v.dtype == call.results[0].dtype for v in reads(compare)):
                 found.remove(compare)
@@ -271,13 +282,14 @@ def _shape_and_dtype(call: Call) -> Any:
         return None
     (result,) = call.results
     shape, dtype = result.shape, result.dtype
-    if shape == () or dtype not in (np.float32, np.float64) or not pays(shape):
+    if shape == () or dtype not in (np.float32, np.float64) or not result.in_rows or not pays(shape):
         return None
     whole = 0
     for a in call.args:
         if isinstance(a, Value) and a.dtype == dtype:
             whole += a.shape == shape
-            if not ((a.root is a and a.shape in (shape, ())) or spread(a.shape, shape) is not None):
+            plain = a.root is a and a.shape in (shape, ())
+            if not plain and (a.shape == shape or spread(a.shape, shape) is None):
                 return None
         elif type(a) not in (int, float):
             return None

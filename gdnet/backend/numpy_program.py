@@ -162,7 +162,7 @@ class Writer:
 
         `operands` are those in whose place the result may lie, if they are not needed after this call.
         """
-        if result.root is not result or result.shape == ():
+        if result.root is not result or result.shape == () or not result.in_rows:
             return ""
         ended = [v for v in operands if v.root is v and self.last.get(v) == i]
         if result in self.escaping:
@@ -193,6 +193,7 @@ class Writer:
         rooms: dict[Value, int] = {}
         steps: list[tuple[int, list[int | str]]] = []  # operation; result and operands, as a room or as a text
         final = {v: k for k, link in enumerate(chain.calls) for v in reads(link)}
+        freed = {v.root: k for v, k in sorted(final.items(), key=lambda item: item[1])}  # its last view counts
 
         def room(among: int) -> int:
             return next((r for r in range(among) if r not in rooms.values()), -1)
@@ -201,13 +202,15 @@ class Writer:
             (result,) = link.results
             operands: list[int | str] = []
             for a in _with_typed_numbers(link, link.function):
-                if isinstance(a, Value) and a not in rooms and (into := spread(a.shape, first.shape)) is not None:
+                if isinstance(a, Value) and a not in rooms and a.shape not in (first.shape, ()):
+                    into = spread(a.shape, first.shape)
                     rooms[a] = room(ROOMS + SPREADS)
                     steps.append((OPERATIONS[into], [rooms[a], self._text(a)]))
                 operands.append(rooms[a] if isinstance(a, Value) and a in rooms else self._text(a))
-            ended = [v for v, end in final.items() if end <= k]
-            for v in ended:
-                rooms.pop(v, None)
+            for v, end in final.items():
+                if end <= k:
+                    rooms.pop(v, None)
+            ended = [v for v, end in freed.items() if end <= k]
             if result not in chain.results and (free := room(ROOMS)) >= 0:
                 rooms[result] = free
                 steps.append((OPERATIONS[link.function], [free, *operands]))

@@ -22,6 +22,7 @@ class Value:
     shape: tuple[int, ...]
     dtype: np.dtype
     donated: bool = False  # an argument whose memory a result may take
+    in_rows: bool = True  # C-contiguous; elements of others are added up in another order
 
     @property
     def root(self) -> "Value":
@@ -48,9 +49,11 @@ class Traced(np.ndarray):
 
     tape: "Tape | None" = None
     value: Value | None = None
+    scalar = False
+    """Whether it stands for one of NumPy's scalars, which cannot be changed in place: `s += 1` makes another."""
 
     def __array_finalize__(self, source: Any) -> None:
-        self.tape, self.value = None, None  # known only when the tape says so
+        self.tape, self.value, self.scalar = None, None, False  # known only when the tape says so
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         tape, target = _tape(inputs, out), out[0] if out else None
@@ -89,6 +92,17 @@ def _astype(x: Any, *args: Any, **kwargs: Any) -> Any:
     return x.astype(*args, **kwargs)
 
 
+def _unless_scalar(name: str) -> Callable:
+    def operator(self: Traced, other: Any) -> Any:
+        return NotImplemented if self.scalar else getattr(np.ndarray, name)(self, other)
+
+    return operator
+
+
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow"):
+    setattr(Traced, f"__{_name}__", _unless_scalar(f"__{_name}__"))
+
+
 def is_astype(function: Any) -> bool:
     """Whether a noted call converts its first argument to another dtype."""
     return function in (np.ndarray.astype, _astype, getattr(np, "astype", None))
@@ -118,7 +132,7 @@ class Tape:
     def wrap(self, array: Any, value: Value) -> Traced:
         plain = np.asarray(array)
         traced = plain.view(Traced)
-        traced.tape, traced.value = self, value
+        traced.tape, traced.value, traced.scalar = self, value, isinstance(array, np.generic)
         memory = _memory(plain)
         if id(memory) not in self._owner:
             self._owner[id(memory)] = value.root
@@ -159,7 +173,7 @@ class Tape:
     def _new(self, array: Any) -> Value:
         owner = self._owner.get(id(_memory(array))) if isinstance(array, np.ndarray) else None
         self._count += 1
-        return Value(f"v{self._count}", owner, np.shape(array), array.dtype)
+        return Value(f"v{self._count}", owner, np.shape(array), array.dtype, in_rows=array.flags.c_contiguous)
 
     def _plain(self, a: Any) -> Any:
         if isinstance(a, Traced):

@@ -249,3 +249,23 @@ def test_fit_leaves_arrays_behind(always, tmp_path):
     close(models["jax"].theta, models["numpy"].theta)
     for found, expected in zip(seen["jax"], seen["numpy"], strict=True):
         close(found, expected)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda v, x: (v - 0.1 * v[:1500] @ v[1500:], jnp.sum(jnp.concatenate([v, x]) ** 2)),
+        lambda v, x: (v + jnp.hstack([v, x])[10:], jnp.hstack([x, v[:1500], v])),
+        lambda v, x: (v * jnp.concatenate([v[:1000], v[1500:], v[1000:1500]]), v[:1500] @ jnp.ones((1500, 2))),
+        lambda v, x: (v - v[1500:1501], jnp.dot(v, jnp.ones((3000, 4))) + v[:1500].sum()),
+        lambda v, x: (v + v[:1500].sum(), jnp.einsum("p,pk->k", v, jnp.ones((3000, 2)))),
+    ],
+)
+def test_cut_vectors_joined_with_others_and_multiplied_by_matrices(step, always):
+    rng = np.random.default_rng(0)
+    v, x = rng.normal(size=3000), rng.normal(size=10)
+    expected = step(jnp.asarray(v), jnp.asarray(x))
+    found = CutStep(step, (0,))(jnp.asarray(v), jnp.asarray(x))
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-12, atol=1e-12)

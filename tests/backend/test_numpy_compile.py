@@ -202,3 +202,176 @@ def test_threads_may_share_a_compiled_step():
         for _ in range(10):
             for found, right in zip(pool.map(compiled, inputs), expected, strict=True):
                 np.testing.assert_array_equal(found, right)
+
+
+ONES, LEFT = np.ones(3), np.asarray([1.0, 2.0, 3.0])
+
+
+def baked_copy(x):
+    return (np.array(x) + x,)
+
+
+def baked_conversion(x):
+    return (np.asarray(x, np.float32) + x,)
+
+
+def sorted_in_place(x):
+    z = x * 1.0
+    z.sort()
+    return (z + 0.0 * x,)
+
+
+def written_through_a_view(x):
+    z = np.zeros(6)
+    z[:3] = x
+    return (z * 2.0,)
+
+
+@pytest.mark.parametrize("step", [baked_copy, baked_conversion, sorted_in_place, written_through_a_view])
+def test_what_passes_by_the_tape_is_found_though_the_first_batches_are_equal(step):
+    compiled = get_backend().compile(step)
+    for x in [LEFT, LEFT, LEFT, LEFT[::-1].copy(), RNG.random(3)]:
+        np.testing.assert_array_equal(compiled(x.copy())[0], step(x.copy())[0])
+
+
+def test_two_results_of_one_memory_are_not_overwritten_through_each_other():
+    def step(a, b, x):
+        m = a + x
+        return m, m, b + m
+
+    compiled = get_backend().compile(step, donate=(0, 1))
+    a = b = c = d = np.ones(50)
+    for _ in range(6):
+        x = RNG.random(50)
+        (a, b, y), (c, d, z) = step(a, b, x), compiled(c, d, x)
+        np.testing.assert_array_equal(y, z)
+        np.testing.assert_array_equal(a, c)
+
+
+def test_donated_arguments_that_are_one_array():
+    def step(a, b, x):
+        return a + x, b * x
+
+    compiled = get_backend().compile(step, donate=(0, 1))
+    for _ in range(6):
+        a, x = RNG.random(50), RNG.random(50)
+        expected = step(a, a, x)
+        for found, wanted in zip(compiled(a, a, x), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("data", [np.zeros((4, 6)), RNG.random((4, 6))], ids=["zeros", "random"])
+def test_a_row_of_an_operand_outlives_the_place_of_the_whole(data):
+    def step(a):
+        p = a * 2.0
+        q = p + a[0]
+        return p, q
+
+    compiled = get_backend().compile(step, donate=(0,))
+    for k in range(6):
+        a = data.copy() if k < 3 else RNG.random((4, 6))
+        for found, wanted in zip(compiled(a.copy()), step(a), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_many_arrays_of_one_row():
+    arrays = [np.ones((1, 7)) for _ in range(12)]
+    compiled = get_backend().compile(lambda *parts: (sum(p * (k + 1.5) for k, p in enumerate(parts)) * parts[3],))
+    for k in range(6):
+        given = [a.copy() if k < 3 else RNG.random((1, 7)) for a in arrays]
+        np.testing.assert_array_equal(compiled(*given)[0], compiled.step(*given)[0])
+    assert used(compiled)
+
+
+def test_numbers_change_in_place_for_nobody_else():
+    def step(x, y):
+        s = x.sum()
+        t = s
+        s += y.sum()
+        return x * s, x * t
+
+    compiled_equals(step, lambda: [RNG.random(5), RNG.random(5)])
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["chain.c", "numpy"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: ((x > 0.5).astype(x.dtype).T,),
+        lambda x: (np.greater(x, 0.5, out=np.empty_like(x)),),
+        lambda x: (np.isnan(x, out=np.empty_like(x)) + x,),
+        lambda x: ((x > 0.5).astype(x.dtype)[1:] * 2.0, x > 0.5),
+    ],
+)
+def test_truth_values_keep_their_dtype(step, written, monkeypatch):
+    if not written:
+        monkeypatch.setattr(numpy_chain, "compiled", None)
+    compiled_equals(step, lambda: [RNG.random((300, 300))], calls=4)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: (x.mean() * x, x.std() + x),
+        lambda x: (np.reshape(x, (3, 4), order="F") * 2.0,),
+        lambda x: (np.ldexp(x, 2),),
+        lambda x: tuple(np.linalg.slogdet(x @ x.T + np.eye(4))),
+        lambda x: (np.matmul(x, x.T, out=np.empty((4, 8))[:, :4]),),
+        lambda x: (np.broadcast_to(x[0], (4, 3)), x + 1.0),
+        lambda x: (np.matmul(x, x.T, dtype=np.float64),),
+    ],
+)
+def test_what_cannot_be_written_down_runs_as_it_is(step):
+    compiled = get_backend().compile(step)
+    for _ in range(5):
+        x = RNG.random((4, 3))
+        for a, b in zip(compiled(x.copy()), step(x), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_result_that_refuses_to_be_overwritten_comes_back():
+    def step(a, x):
+        return np.broadcast_to(np.sum(a * x), (3,)) + 0.0 * x[:0].sum(), x * 2.0
+
+    def fixed(a, x):
+        return np.broadcast_to(np.sum(a * x), (3,)), x * 2.0
+
+    for own in (step, fixed):
+        compiled, a, b = get_backend().compile(own, donate=(0,)), ONES, ONES
+        for _ in range(6):
+            x = RNG.random(3)
+            (a, y), (b, z) = own(a, x), compiled(b, x)
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(y, z)
+
+
+def test_other_strides_are_another_program():
+    compiled = get_backend().compile(lambda x: (np.sum(x * 3.0, axis=0), np.sum(x.T * 3.0)))
+    for k in range(12):
+        x = RNG.random((40, 30))
+        x = np.asfortranarray(x) if k % 2 else x
+        for a, b in zip(compiled(x), compiled.step(x), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_arguments_that_are_no_arrays():
+    compiled = get_backend().compile(lambda x, rate: (x * rate,))
+    for rate in (0.5, 0.5, 0.5, 0.25):
+        np.testing.assert_array_equal(compiled(ONES, rate)[0], ONES * rate)
+
+
+def test_unaligned_arrays():
+    raw = np.zeros(8 * 64 + 1, np.uint8)
+    x = raw[1:].view(np.float64)
+    compiled = get_backend().compile(lambda x: (x * 2.0 + 1.0,))
+    for k in range(5):
+        x[...] = k
+        np.testing.assert_array_equal(compiled(x)[0], x * 2.0 + 1.0)
+
+
+def test_one_number_times_a_row_keeps_the_rule_of_matmul():
+    compiled = get_backend().compile(lambda a, b: (a @ b,))
+    for _ in range(5):
+        a, b = np.zeros((1, 1)), np.asarray([[np.inf, 1.0]])
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(compiled(a, b)[0], a @ b)
