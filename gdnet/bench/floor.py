@@ -67,7 +67,8 @@ class Products:
 def bandwidth_candidates(size: int) -> dict[str, tuple[int, Call]]:
     """Ways to move memory as fast as this processor can: name -> (bytes that a call asks for, candidate).
 
-    A copy reads one array and writes another; a triad, a += b, reads two and writes one. Each on one core and on all.
+    A copy reads one array and writes another; a triad, a = min(a, b), reads two and writes one (sums would overflow in
+    time). Each on one core and on all.
     """
     a, b = (np.ones(size, np.float32) for _ in range(2))
     cores = usable_cores()
@@ -78,7 +79,7 @@ def bandwidth_candidates(size: int) -> dict[str, tuple[int, Call]]:
         np.copyto(b[part], a[part])
 
     def triad(part: slice) -> None:
-        np.add(a[part], b[part], out=a[part])
+        np.minimum(a[part], b[part], out=a[part])
 
     def on_all(function: Callable[[slice], None]) -> Call:
         return Call(lambda: list(pool.map(function, parts)))
