@@ -24,7 +24,7 @@ from gdnet.training.history import History
 from gdnet.training.loop import Run, check_batching, train
 from gdnet.training.metrics import CHUNK, Scorer, metric_of
 from gdnet.training.options import check_count, check_fraction, check_names, check_shape, resolve_dtype
-from gdnet.training.step import FullBatchStep, Step, check_optimizer, step_on
+from gdnet.training.step import FullBatchStep, Step, check_loss, check_optimizer, step_on
 from gdnet.training.stopping import StopOnNaN
 from gdnet.vector import Layout
 
@@ -82,9 +82,8 @@ class Model:
     ) -> None:  # fmt: skip
         if isinstance(net, type) or not isinstance(net, Layer):
             raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
-        _check_loss(loss)
         self._net: Network = net if isinstance(net, Network) else Sequential(net)
-        self._loss = loss
+        self._loss = check_loss(loss)
         self.backend: Backend = get_backend(device, backend, matmul_precision)
         self.dtype = resolve_dtype(self.backend, dtype)
         self.matmul_precision = matmul_precision
@@ -127,8 +126,7 @@ class Model:
 
     @loss.setter
     def loss(self, loss: Loss) -> None:
-        _check_loss(loss)
-        self._loss = loss
+        self._loss = check_loss(loss)
         self._score_anew()
 
     def _score_anew(self) -> None:
@@ -488,11 +486,6 @@ def load(
     )  # type: ignore[arg-type] # fmt: skip
     model.load_parameters(path)
     return model
-
-
-def _check_loss(loss: Any) -> None:
-    if isinstance(loss, type) or not isinstance(loss, Loss):
-        raise OptionError(f"loss must be a Loss object such as gd.SquaredError(), got {loss!r}")
 
 
 def _rows(layout: list[Any], limit: int = 8) -> str:

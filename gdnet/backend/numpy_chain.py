@@ -90,7 +90,7 @@ class ChainKernel:
     """
 
     def __init__(self, calls: Sequence[tuple[int, ...]], n_places: int, shape: tuple[int, ...], dtype: Any) -> None:
-        self.calls, self.n_places, self.dtype = calls, n_places, dtype
+        self.calls, self.dtype = calls, dtype
         self.shape, self.size = shape, math.prod(shape)
         self.code = b"".join(bytes([*call, *call[-1:] * (BYTES - len(call))]) for call in calls)
         self.rooms = max([0, *(max(call[1:]) + 1 - n_places for call in calls)])

@@ -31,6 +31,18 @@ def check_optimizer(optimizer: Any) -> Optimizer:
     raise OptionError(f"optimizer must be an Optimizer object, {hint}; got {optimizer!r}")
 
 
+def check_loss(loss: Any) -> Loss:
+    """`loss` if it is one; an `OptionError` otherwise.
+
+    >>> import gdnet as gd
+    >>> check_loss(gd.SquaredError())
+    SquaredError()
+    """
+    if isinstance(loss, type) or not isinstance(loss, Loss):
+        raise OptionError(f"loss must be a Loss object such as gd.SquaredError(), got {loss!r}")
+    return loss
+
+
 def training_step(net: Layer, loss: Loss, optimizer: Optimizer, *, seed: int = 0) -> Any:
     """A pure function `step(theta, state, x, t, sample_weight=None) -> (theta, state, value)`.
 
@@ -56,8 +68,7 @@ def training_step(net: Layer, loss: Loss, optimizer: Optimizer, *, seed: int = 0
     """
     if isinstance(net, type) or not isinstance(net, Layer):
         raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
-    if isinstance(loss, type) or not isinstance(loss, Loss):
-        raise OptionError(f"loss must be a Loss object such as gd.SquaredError(), got {loss!r}")
+    check_loss(loss)
     check_optimizer(optimizer)
     network = net if isinstance(net, Network) else Sequential(net)
     steps: dict[Any, Step] = {}
