@@ -140,8 +140,8 @@ GOOD = idx([[1, 2, 3], [4, 5, 6]])
         (GOOD + b"\0", "18 bytes expected, 19 found"),
         (GOOD[:9], "is truncated or damaged"),
         (GOOD[:4], "is truncated or damaged"),
-        (gzip.compress(GOOD)[:-12], "damaged or truncated gzip"),
-        (gzip.compress(GOOD)[:12] + b"\xff\xff\xff\xff" + gzip.compress(GOOD)[16:], "damaged or truncated gzip"),
+        (gzip.compress(GOOD, mtime=0)[:-12], "damaged or truncated gzip"),
+        (gzip.compress(GOOD, mtime=0)[:12] + b"\xff\xff\xff\xff" + gzip.compress(GOOD, mtime=0)[16:], "damaged or truncated gzip"),
     ],
 )
 def test_damaged_idx_files(tmp_path, raw, message):
