@@ -100,3 +100,24 @@ static void NAME(const unsigned char *code, Py_ssize_t n_calls, const Place *pla
 #undef EACH
 #undef UNARY
 #undef BINARY
+
+/* The chains of chain_whole.h, a function each. Operands X and numbers N are read, results Y written, which may lie where
+   an operand lies. */
+#define X(J) x[J][i]
+#define N(J) number[J]
+#define Y(J) y[J][i]
+#define WHOLE(K, ARRAYS, NUMBERS, RESULTS, ...) \
+    CLONES static void NAME_WHOLE(K)(char *const *at, Py_ssize_t start, Py_ssize_t stop) \
+    { \
+        const T *x[ARRAYS]; \
+        T number[NUMBERS + 1], *y[RESULTS]; \
+        for (int j = 0; j < ARRAYS; j++) x[j] = (const T *)at[j]; \
+        for (int j = 0; j < NUMBERS; j++) number[j] = *(const T *)at[ARRAYS + j]; \
+        for (int j = 0; j < RESULTS; j++) y[j] = (T *)at[ARRAYS + NUMBERS + j]; \
+        IVDEP for (Py_ssize_t i = start; i < stop; i++) { __VA_ARGS__ } \
+    }
+#include "chain_whole.h"
+#undef WHOLE
+#undef X
+#undef N
+#undef Y

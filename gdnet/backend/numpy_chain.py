@@ -9,8 +9,9 @@ NumPy does, so the results are the same bit for bit.
 import functools
 import math
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,11 @@ _IN_ORDER: tuple[Any, ...] = (
 )  # fmt: skip
 OPERATIONS: dict[Any, int] = {function: code for code, function in enumerate(_IN_ORDER)}
 """What may stand in a chain, by the number that `chain.c` knows it under. Comparisons give 1 and 0."""
+_AS_C = (
+    "{} + {}", "{} - {}", "{} * {}", "{} / {}", "{0} >= {1} || {0} != {0} ? {0} : {1}",
+    "{0} <= {1} || {0} != {0} ? {0} : {1}", "{} > {} ? (T)1 : (T)0", "{} >= {} ? (T)1 : (T)0", "{} < {} ? (T)1 : (T)0",
+    "{} <= {} ? (T)1 : (T)0", "SQRT({})", "-{}", "ABS({})", "{2} + {0} * {1}", "{2} - {0} * {1}",
+)  # fmt: skip
 BYTES = 5
 """What a call takes in the code of a chain: operation, result, and three operands, the last one repeated."""
 ROOMS, SPREADS = 6, 2
@@ -83,24 +89,72 @@ def spread(shape: tuple[int, ...], over: tuple[int, ...]) -> Any:
     return {(over[1],): spread_row, (1, over[1]): spread_row, (over[0], 1): spread_column}.get(shape)
 
 
+class Formula(NamedTuple):
+    """A chain as C: what it does to one element of the operands X, with the numbers N, to give the results Y."""
+
+    text: str
+    arrays: list[int]
+    numbers: list[int]
+    results: list[int]
+    """The places that X, N and Y stand for."""
+
+    @property
+    def order(self) -> bytes:
+        return bytes(self.arrays + self.numbers + self.results)
+
+
+def formula(calls: Sequence[tuple[int, ...]], n_places: int, numbers: Collection[int]) -> Formula | None:
+    """What a chain does, in the same words for all that do the same; None if it spreads rows or columns."""
+    if any(call[0] >= len(_AS_C) for call in calls):
+        return None
+    found = Formula("", [], [], [])
+    name: dict[int, str] = {}  # what stands at a place at this point
+    lines = []
+    for k, (operation, result, *operands) in enumerate(calls):
+        for place in operands:
+            if place not in name:
+                kind, places = ("N", found.numbers) if place in numbers else ("X", found.arrays)
+                name[place] = f"{kind}({len(places)})"
+                places.append(place)
+        lines.append(f"const T r{k} = {_AS_C[operation].format(*(name[place] for place in operands))};")
+        name[result] = f"r{k}"
+    found.results.extend(dict.fromkeys(call[1] for call in calls if call[1] < n_places))
+    lines += [f"Y({j}) = {name[place]};" for j, place in enumerate(found.results)]
+    return found._replace(text=" ".join(lines))
+
+
 class ChainKernel:
     """`kernel(*places)` makes calls `(operation, result, *operands)` on arrays and numbers.
 
-    A number below `n_places` is a place, the others are rooms for results that stay inside.
+    A number below `n_places` is a place, the others are rooms for results that stay inside. At the places `numbers`
+    stand single numbers.
     """
 
-    def __init__(self, calls: Sequence[tuple[int, ...]], n_places: int, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(
+        self, calls: Sequence[tuple[int, ...]], n_places: int, shape: tuple[int, ...], dtype: Any,
+        numbers: Collection[int] = (),
+    ) -> None:  # fmt: skip
         self.calls, self.dtype = calls, dtype
         self.shape, self.size = shape, math.prod(shape)
         self.code = b"".join(bytes([*call, *call[-1:] * (BYTES - len(call))]) for call in calls)
         self.rooms = max([0, *(max(call[1:]) + 1 - n_places for call in calls)])
+        self.formula = formula(calls, n_places, numbers)
+        self.loops = self._compiled()
+
+    def _compiled(self) -> Callable | None:
+        """`loops(places, start, stop, size)`: the whole chain as one loop if there is one, else a loop an operation."""
+        if compiled is None:
+            return None
+        if self.formula is not None and self.formula.text in compiled.WHOLE:
+            return partial(compiled.run_whole, compiled.WHOLE.index(self.formula.text), self.formula.order)
+        return partial(compiled.run, self.code, self.rooms)
 
     def __call__(self, *places: Any) -> None:
-        if compiled is not None:
+        if self.loops is not None:
             try:
                 if self.size < PARALLEL:
-                    return compiled.run(self.code, places, self.rooms, 0, self.size, self.size)
-                return on_all_cores(self._part(places), self.size)
+                    return self.loops(places, 0, self.size, self.size)
+                return on_all_cores(self._part(self.loops, places), self.size)
             except BufferError:  # an argument that is not contiguous
                 pass
         if all(a.flags.c_contiguous and a.size == self.size for a in places if np.ndim(a)):
@@ -108,8 +162,8 @@ class ChainKernel:
             return on_all_cores(lambda start, stop: self._in_blocks(flat, start, stop), self.size)
         return self._run([*places, *(np.empty(self.shape, self.dtype) for _ in range(self.rooms))])
 
-    def _part(self, places: tuple) -> Callable[[int, int], None]:
-        return lambda start, stop: compiled.run(self.code, places, self.rooms, start, stop, self.size)
+    def _part(self, loops: Callable, places: tuple) -> Callable[[int, int], None]:
+        return lambda start, stop: loops(places, start, stop, self.size)
 
     def _in_blocks(self, places: Sequence[Any], start: int, stop: int) -> None:
         rooms = np.empty((self.rooms, min(BLOCK, stop - start)), self.dtype)

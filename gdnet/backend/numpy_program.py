@@ -192,6 +192,7 @@ class Writer:
         lines: list[str] = []
         rooms: dict[Value, int] = {}
         steps: list[tuple[int, list[int | str]]] = []  # operation; result and operands, as a room or as a text
+        numbers: set[int | str] = set()
         final = {v: k for k, link in enumerate(chain.calls) for v in reads(link)}
         freed = {v.root: k for v, k in sorted(final.items(), key=lambda item: item[1])}  # its last view counts
 
@@ -207,6 +208,8 @@ class Writer:
                     rooms[a] = room(ROOMS + SPREADS)
                     steps.append((OPERATIONS[into], [rooms[a], self._text(a)]))
                 operands.append(rooms[a] if isinstance(a, Value) and a in rooms else self._text(a))
+                if np.shape(a) == ():
+                    numbers.add(operands[-1])
             for v, end in final.items():
                 if end <= k:
                     rooms.pop(v, None)
@@ -227,7 +230,9 @@ class Writer:
         calls = [
             (step, *(number[i] if isinstance(i, str) else len(places) + i for i in items)) for step, items in steps
         ]
-        kernel = ChainKernel(calls, len(places), first.shape, first.dtype)
+        kernel = ChainKernel(
+            calls, len(places), first.shape, first.dtype, {k for k, text in enumerate(places) if text in numbers}
+        )
         said = "; ".join(map(self._said, chain.calls))
         return [*lines, f"{self._constant('chain_', kernel)}({', '.join(places)})  # {said}"]
 

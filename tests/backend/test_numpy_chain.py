@@ -189,13 +189,13 @@ def test_arrays_that_are_not_contiguous_are_taken_too(order, way):
 def test_what_the_compiled_loops_cannot_do_is_refused(code, arrays, rooms):
     before = [a.copy() for a in arrays]
     with pytest.raises((ValueError, BufferError), match=r"of different types|does not exist|too many"):
-        numpy_chain.compiled.run(code, arrays, rooms, 0, 4, 4)
+        numpy_chain.compiled.run(code, rooms, arrays, 0, 4, 4)
     for a, b in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(a, b)
     fixed = np.ones(4)
     fixed.flags.writeable = False
     with pytest.raises(BufferError):
-        numpy_chain.compiled.run(bytes([0, 0, 0, 0, 0]), (fixed,), 0, 0, 4, 4)
+        numpy_chain.compiled.run(bytes([0, 0, 0, 0, 0]), 0, (fixed,), 0, 4, 4)
 
 
 def compiled(step, *args):

@@ -1,0 +1,136 @@
+"""The chains that are compiled whole: `chain_whole.h` is made from what gdnet's steps trace, and gives NumPy's bits.
+
+After a change to an optimizer, an activation or the passes of the compiler, write the header again and build:
+
+    python tests/backend/test_chain_whole.py && pip install -e .
+"""
+
+import functools
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import gdnet as gd
+from gdnet.backend import get_backend, numpy_chain, numpy_program
+from gdnet.backend.numpy_chain import BLOCK, PARALLEL, ChainKernel
+
+HEADER = Path(numpy_chain.__file__).with_name("chain_whole.h")
+TOP = """\
+/* The chains of gdnet's optimizers and activations, each as one loop; written by tests/backend/test_chain_whole.py.
+   WHOLE(index, how many operands X, numbers N and results Y there are, what is done to one element) */
+"""
+RULES = {
+    **{kind.__name__: kind(lr=0.01) for kind in (gd.SGD, gd.Momentum, gd.Nesterov, gd.AdaGrad, gd.RMSProp)},
+    **{kind.__name__: kind(lr=0.01) for kind in (gd.Adam, gd.AdamW, gd.NAdam, gd.Lion)},
+    "Rprop": gd.Rprop(),
+    **{f"{kind.__name__}, weight decay": kind(lr=0.01, weight_decay=1e-3) for kind in (gd.SGD, gd.Momentum, gd.Adam)},
+}
+ACTIVATIONS = (gd.ReLU, gd.Tanh, gd.Sigmoid, gd.SiLU)
+
+
+def traced(activation, rule) -> list[ChainKernel]:
+    """The chains of a training step."""
+    made: list[ChainKernel] = []
+
+    def noted(*args):
+        made.append(ChainKernel(*args))
+        return made[-1]
+
+    net = gd.Sequential(gd.Dense(8, 50), activation(), gd.Dense(50, 3))
+    step = get_backend().compile(gd.training_step(net, gd.SquaredError(), rule), donate=(0, 1))
+    x, t = np.random.default_rng(0).random((32, 8), np.float32), np.ones((32, 3), np.float32)
+    theta = net.parameters(like=x)
+    state = rule.init(theta)
+    with mock.patch.object(numpy_program, "ChainKernel", noted):
+        for _ in range(3):
+            theta, state, _ = step(theta, state, x, t)
+    return made
+
+
+@functools.cache
+def chains() -> dict[str, tuple[str, ChainKernel]]:
+    """By its formula, every chain of more than one operation that can be one loop, and whose it is."""
+    users = {kind.__name__: partial(traced, kind, gd.SGD(lr=0.01)) for kind in ACTIVATIONS}
+    users |= {name: partial(traced, gd.ReLU, rule) for name, rule in RULES.items()}
+    found: dict[str, tuple[str, ChainKernel]] = {}
+    for user, trace in users.items():
+        for kernel in trace():
+            if kernel.formula is not None and len(kernel.calls) > 1:
+                found.setdefault(kernel.formula.text, (user, kernel))
+    return found
+
+
+def header() -> str:
+    text = TOP
+    for k, (user, kernel) in enumerate(chains().values()):
+        f = kernel.formula
+        statements = f.text.replace("; ", ";\n    ")
+        counts = f"{len(f.arrays)}, {len(f.numbers)}, {len(f.results)}"
+        text += f"\nWHOLE({k}, {counts}, /* {user} */\n    {statements})\n"
+    return text
+
+
+def test_the_header_holds_the_chains_that_gdnet_makes():
+    if numpy_chain.compiled is None:
+        pytest.skip("chains are joined in another way without the compiled loops")
+    assert HEADER.read_text() == header(), f"write it again: {__doc__}"
+    assert tuple(chains()) == numpy_chain.compiled.WHOLE, "built from an older header: pip install -e ."
+
+
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, 3e38, -1.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 15, 1000, BLOCK + 1, PARALLEL + 17])
+def test_one_loop_gives_the_bits_of_numpys_operations(size, dtype):
+    rng = np.random.default_rng(0)
+    for user, kernel in chains().values():
+        n = 1 + max(kernel.formula.order)
+        places = [rng.standard_normal(size).astype(dtype) for _ in range(n)]
+        for a in places:
+            a[: len(SPECIAL)] = rng.permutation(SPECIAL)[:size]
+        for place in kernel.formula.numbers:
+            places[place] = np.asarray(rng.random(), dtype)
+        again = ChainKernel(kernel.calls, n, (size,), np.dtype(dtype), kernel.formula.numbers)
+        assert again.formula == kernel.formula
+        if numpy_chain.compiled is not None:
+            assert again.loops.func is numpy_chain.compiled.run_whole, user
+        expected = [a.copy() for a in places]
+        with np.errstate(all="ignore"):
+            again._run([*expected, *np.empty((again.rooms, size), dtype)])
+            again(*places)
+        for place in kernel.formula.results:
+            np.testing.assert_array_equal(places[place], expected[place], err_msg=user)
+
+
+@pytest.mark.skipif(numpy_chain.compiled is None, reason="the loops are not compiled")
+def test_what_does_not_fit_a_loop_is_refused():
+    run_whole, f = numpy_chain.compiled.run_whole, next(kernel.formula for _, kernel in chains().values())
+    x, number = np.ones(10), np.asarray(0.5)
+    places = [number if place in f.numbers else x.copy() for place in range(1 + max(f.order))]
+    run_whole(0, f.order, tuple(places), 0, 10, 10)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    bad = {
+        "no such chain": lambda: run_whole(10_000, f.order, tuple(places), 0, 10, 10),
+        "no such operand": lambda: run_whole(0, b"\xff" * len(f.order), tuple(places), 0, 10, 10),
+        "too few operands": lambda: run_whole(0, f.order[:-1], tuple(places), 0, 10, 10),
+        "a part beyond the end": lambda: run_whole(0, f.order, tuple(places), 0, 11, 10),
+        "arrays too short": lambda: run_whole(0, f.order, tuple(places), 0, 11, 11),
+        "numbers alone": lambda: run_whole(0, f.order, (number,) * len(places), 0, 10, 10),
+        "arrays alone": lambda: run_whole(0, f.order, (x,) * len(places), 0, 10, 10),
+    }
+    for call in bad.values():
+        with pytest.raises(ValueError):
+            call()
+    with pytest.raises(BufferError):
+        run_whole(0, f.order, tuple(frozen if place in f.results else a for place, a in enumerate(places)), 0, 10, 10)
+    with pytest.raises(TypeError):
+        run_whole(0, f.order)
+
+
+if __name__ == "__main__":
+    HEADER.write_text(header())
