@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import gdnet as gd
-from gdnet.backend.info import describe_devices, describe_libraries
+from gdnet.backend.info import blas_advice, describe_devices, describe_libraries
 from gdnet.errors import GdnetError, OptionError
 from gdnet.report.metrics import r2
 from gdnet.report.tables import table
@@ -96,6 +96,8 @@ def run_info(options: argparse.Namespace) -> int:
     print(f"gdnet {gd.__version__}, Python {sys.version.split()[0]}\n")
     print(table(["device", ""], describe_devices()) + "\n")
     print(table(["library", ""], describe_libraries()))
+    if advice := blas_advice():
+        print(f"\n{advice}")
     return 0
 
 

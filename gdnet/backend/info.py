@@ -3,6 +3,9 @@
 import importlib.util
 import os
 import platform
+from typing import Any
+
+import numpy as np
 
 from gdnet.backend import numpy_chain
 from gdnet.backend.cuda import require_cuda
@@ -36,6 +39,38 @@ def describe_devices() -> list[tuple[str, str]]:
     return rows
 
 
+def blas() -> list[dict[str, Any]]:
+    """The loaded BLAS libraries, their threads and kernels; without threadpoolctl, what NumPy was built with."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        built: Any = np.show_config(mode="dicts")  # type: ignore[call-overload]
+        return [{key: built["Build Dependencies"]["blas"].get(key) for key in ("name", "version")}]
+    return [{key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
+            for pool in threadpool_info()]  # fmt: skip
+
+
+NARROW = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen")
+"""Kernels of OpenBLAS that do not use AVX-512."""
+
+
+def blas_advice() -> str | None:
+    """What would make matrix products faster here: OpenBLAS takes old kernels on processors that it does not know.
+
+    It reads its setting when it is loaded, so it must stand in the environment before Python starts.
+    """
+    built: Any = np.show_config(mode="dicts")  # type: ignore[call-overload]
+    simd = built.get("SIMD Extensions", {})
+    wide = {"X86_V4", "AVX512_SKX"} & {*simd.get("found", ()), *simd.get("baseline", ())}
+    kernels = next((pool.get("architecture") for pool in blas() if pool.get("internal_api") == "openblas"), None)
+    if not wide or kernels not in NARROW:
+        return None
+    return (
+        f"OpenBLAS runs its kernels for {kernels}, but this processor has AVX-512: "
+        "with OPENBLAS_CORETYPE=SkylakeX in the environment, matrix products may take half the time"
+    )
+
+
 def describe_libraries() -> list[tuple[str, str]]:
     """(library, its version or how to install it)."""
     wanted = {
@@ -49,7 +84,13 @@ def describe_libraries() -> list[tuple[str, str]]:
             rows.append((name, f'not installed: pip install "{wheels.get(name, name)}"'))
         else:
             rows.append((name, _version(name, module)))
-    return rows
+    return [*rows, ("blas", _blas_text())]
+
+
+def _blas_text() -> str:
+    found = blas()[0]
+    kernels = found.get("architecture", "pip install threadpoolctl")
+    return f"{found.get('internal_api') or found.get('name')} {found['version']}, kernels: {kernels}"
 
 
 def _version(name: str, module: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gdnet.backend import devices
+from gdnet.backend.info import blas_advice
 from gdnet.bench import advice, results
 from gdnet.bench.candidates import LIBRARIES, backends_for, kind_of
 from gdnet.bench.peers import missing, peers_of
@@ -59,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
     progress.done()
     for line in missing(plan.peers):
         print(f"not compared with {line}")
+    if kind_of(options.device) == "cpu" and (faster := blas_advice()):
+        print(faster)
     print(summary(sections))
     if options.plots:
         from gdnet.bench.plots import draw
@@ -106,7 +109,8 @@ def _advise(options: argparse.Namespace, others: list[dict[str, Any]]) -> int:
     wanted = [part for part in (options.backend or "").split(",") if part] or None
     effort = SIZES[getattr(options, "size", None) or "quick"].effort
     rows = advice.measure(problem, found, wanted, effort)
-    print("\n".join(advice.advise(problem, rows, others)))
+    lines = advice.advise(problem, rows, others)
+    print("\n".join([*lines, *filter(None, [blas_advice()])]))
     if options.json:
         settings = {"device": "cuda" if len(found) > 1 else "cpu", "advise": options.advise, "batch": options.batch}
         results.write(results.document({"grid": rows}, settings), options.json)

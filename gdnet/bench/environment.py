@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from gdnet.backend import numpy_chain
-from gdnet.backend.info import describe_devices
+from gdnet.backend.info import blas, blas_advice, describe_devices
 
 PACKAGES = ("gdnet", "numpy", "array-api-compat", "scipy", "torch", "jax", "jaxlib", "optax", "scikit-learn",
             "cupy-cuda12x", "cupy-cuda13x", "pytest-benchmark")  # fmt: skip
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS", "JAX_ENABLE_X64")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
+    "MKL_NUM_THREADS",
+    "XLA_FLAGS",
+    "JAX_ENABLE_X64",
+)
 
 
 def environment() -> dict[str, Any]:
@@ -29,6 +36,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions(),
         "blas": blas(),
+        "blas_advice": blas_advice(),
         "compiled_loops": numpy_chain.compiled is not None,
         "threads": threads(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
@@ -79,16 +87,3 @@ def threads() -> dict[str, Any]:
     if "torch" in sys.modules:
         found["torch"] = sys.modules["torch"].get_num_threads()
     return found
-
-
-def blas() -> list[dict[str, Any]]:
-    """The BLAS libraries that are loaded and their threads; without threadpoolctl, the one NumPy was built with."""
-    import numpy as np
-
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index, call-overload]
-        return [{key: built.get(key) for key in ("name", "version")}]
-    return [{key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
-            for pool in threadpool_info()]  # fmt: skip

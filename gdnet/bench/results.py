@@ -38,8 +38,10 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def hardware(found: dict[str, Any]) -> str:
-    """The processor, or the GPU, that a results file was made on, in words."""
+    """What a results file was made on, in words: the GPU, or the processor and what NumPy's products run on it."""
     e = found["environment"]
     if found["settings"]["device"] != "cpu" and e.get("gpu"):
         return str(e["gpu"])
-    return f"{e['cpu']}, {e['usable_cores']} cores"
+    pools = [pool for pool in e.get("blas", ()) if pool.get("internal_api") == "openblas" and pool.get("architecture")]
+    blas = f", OpenBLAS kernels for {pools[0]['architecture']}" if pools else ""
+    return f"{e['cpu']}, {e['usable_cores']} cores{blas}"

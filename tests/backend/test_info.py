@@ -1,0 +1,58 @@
+"""What `gdnet info` says of the BLAS library, and when it advises another setting."""
+
+import builtins
+
+import numpy as np
+import pytest
+
+from gdnet.backend import info
+from gdnet.bench import results
+from gdnet.cli import main
+
+OPENBLAS = {"internal_api": "openblas", "version": "0.3.31", "num_threads": 2}
+
+
+@pytest.mark.parametrize(
+    ("found", "architecture", "advises"),
+    [
+        (["X86_V3", "X86_V4"], "Haswell", True),
+        (["AVX2", "AVX512_SKX"], "Zen", True),
+        (["X86_V3", "X86_V4"], "SkylakeX", False),
+        (["X86_V3"], "Haswell", False),
+        (["NEON"], "neoversen1", False),
+    ],
+)
+def test_old_kernels_on_a_new_processor_are_told(monkeypatch, capsys, found, architecture, advises):
+    built = {"SIMD Extensions": {"found": found}, "Build Dependencies": {"blas": {}}}
+    monkeypatch.setattr(np, "show_config", lambda mode: built)
+    monkeypatch.setattr(info, "blas", lambda: [{**OPENBLAS, "architecture": architecture}])
+    assert (info.blas_advice() is not None) is advises
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert f"openblas 0.3.31, kernels: {architecture}" in out
+    assert ("OPENBLAS_CORETYPE=SkylakeX" in out) is advises
+
+
+def test_without_threadpoolctl_the_library_is_named_and_nothing_advised(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "threadpoolctl":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    (found,) = info.blas()
+    assert found["name"]
+    assert info.blas_advice() is None
+    assert dict(info.describe_libraries())["blas"].endswith("kernels: pip install threadpoolctl")
+
+
+def test_results_of_other_kernels_have_another_name():
+    environment = {"cpu": "A CPU", "usable_cores": 2, "gpu": None}
+    settings = {"device": "cpu"}
+    plain = {"environment": environment, "settings": settings}
+    assert results.hardware(plain) == "A CPU, 2 cores"
+    pools = [{"internal_api": "openmp", "architecture": None}, {**OPENBLAS, "architecture": "SkylakeX"}]
+    named = {"environment": {**environment, "blas": pools}, "settings": settings}
+    assert results.hardware(named) == "A CPU, 2 cores, OpenBLAS kernels for SkylakeX"
