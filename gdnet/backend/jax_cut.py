@@ -1,6 +1,6 @@
 """A vector on JAX that stays cut into parts between two calls of a compiled step."""
 
-import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,11 +16,11 @@ OPERATORS = (
 
 @jax.tree_util.register_pytree_node_class
 class Cut:
-    """A vector held as its consecutive parts; whoever looks at it sees one jax array.
+    """A vector held as its consecutive parts, in the shapes that a step gives them; to others it is one jax array.
 
-    >>> cut = Cut([jnp.arange(2.0), jnp.arange(3.0)])
+    >>> cut = Cut([jnp.arange(2.0), jnp.ones((1, 3))])
     >>> cut.shape, (2 * cut).tolist(), float(jnp.max(cut[1:]))
-    ((5,), [0.0, 2.0, 0.0, 2.0, 4.0], 2.0)
+    ((5,), [0.0, 2.0, 2.0, 2.0, 2.0], 1.0)
     """
 
     __slots__ = ("parts",)
@@ -38,18 +38,23 @@ class Cut:
         return cls(parts)
 
     def whole(self) -> Any:
-        return jnp.concatenate(self.parts)
+        return jnp.concatenate(self.flat)
 
     __jax_array__ = whole
 
     @property
-    def bounds(self) -> tuple[int, ...]:
-        """Where the parts begin, and the end of the last one."""
-        return tuple(itertools.accumulate([part.shape[0] for part in self.parts], initial=0))
+    def flat(self) -> list[Any]:
+        """The parts as vectors."""
+        return [part.reshape(-1) for part in self.parts]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the parts."""
+        return tuple(part.shape for part in self.parts)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.bounds[-1:]
+        return (sum(map(math.prod, self.shapes)),)
 
     @property
     def dtype(self) -> Any:
@@ -60,7 +65,7 @@ class Cut:
         return self
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.concatenate([np.asarray(part, dtype) for part in self.parts])
+        return np.concatenate([np.asarray(part, dtype).reshape(-1) for part in self.parts])
 
     def __reduce__(self) -> tuple:
         return jnp.asarray, (np.asarray(self),)

@@ -8,6 +8,7 @@ a window of theta is a part, and joining the gradient joins nothing. All else ge
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -39,40 +40,58 @@ INNER_PRODUCT = (((0,), (0,)), ((), ()))
 
 # -- cutting ---------------------------------------------------------------------------------------------------------
 
+Shapes = tuple[tuple[int, ...], ...]
+"""Of the parts that make up a vector."""
 
-def window(parts: Sequence[Any], start: int, limit: int) -> Any:
-    """The elements from `start` up to `limit` of these parts laid one after the other."""
+
+def spans(shapes: Shapes) -> list[tuple[int, int]]:
+    """(start, limit) of each part."""
+    return list(itertools.pairwise(itertools.accumulate(map(math.prod, shapes), initial=0)))
+
+
+def window(vectors: Sequence[Any], start: int, limit: int) -> Any:
+    """The elements from `start` up to `limit` of these vectors laid one after the other."""
     found, offset = [], 0
-    for part in parts:
-        lo, hi = max(start - offset, 0), min(limit - offset, part.shape[0])
+    for vector in vectors:
+        lo, hi = max(start - offset, 0), min(limit - offset, vector.shape[0])
         if lo < hi:
-            found.append(part if hi - lo == part.shape[0] else lax.slice(part, (lo,), (hi,)))
-        offset += part.shape[0]
+            found.append(vector if hi - lo == vector.shape[0] else lax.slice(vector, (lo,), (hi,)))
+        offset += vector.shape[0]
     return found[0] if len(found) == 1 else jnp.concatenate(found)
 
 
-def recut(vector: Any, bounds: tuple[int, ...]) -> Cut:
-    """`vector`, whole or cut elsewhere, cut at these bounds."""
-    parts = vector.parts if isinstance(vector, Cut) else (vector,)
-    return Cut([window(parts, a, b) for a, b in itertools.pairwise(bounds)])
+def recut(vector: Any, shapes: Shapes) -> Cut:
+    """`vector`, whole or cut in another way, in parts of these shapes."""
+    if isinstance(vector, Cut) and vector.shapes == shapes:
+        return vector
+    vectors = vector.flat if isinstance(vector, Cut) else (vector,)
+    return Cut([window(vectors, a, b).reshape(shape) for (a, b), shape in zip(spans(shapes), shapes, strict=True)])
 
 
-def cut_host(vector: Any, bounds: tuple[int, ...]) -> Cut:
+def cut_host(vector: Any, shapes: Shapes) -> Cut:
     """As `recut`, through the host, whose memory it is: there is nothing to compile."""
     host = np.asarray(vector)
-    return Cut([jax.device_put(host[a:b].copy(), vector.sharding) for a, b in itertools.pairwise(bounds)])
+    parts = [host[a:b].reshape(shape).copy() for (a, b), shape in zip(spans(shapes), shapes, strict=True)]
+    return Cut([jax.device_put(part, vector.sharding) for part in parts])
 
 
-def choose_bounds(closed: ClosedJaxpr, size: int) -> tuple[int, ...]:
-    """Where to cut vectors of this size, by the windows that a step takes of them; () where it does not pay."""
-    bounds = sorted({0, size}.union(*_windows(closed.jaxpr, size)))
-    return tuple(bounds) if size >= WORTHWHILE * (len(bounds) - 1) else ()
+def choose_shapes(closed: ClosedJaxpr, size: int) -> Shapes:
+    """How to cut vectors of this size, by the windows that a step takes of them; () where it does not pay."""
+    windows = dict(_windows(closed.jaxpr, size))
+    bounds = sorted({0, size}.union(*windows))
+    if size < WORTHWHILE * (len(bounds) - 1):
+        return ()
+    return tuple(windows.get((a, b), (b - a,)) for a, b in itertools.pairwise(bounds))
 
 
-def _windows(jaxpr: Jaxpr, size: int) -> Iterator[tuple[int, int]]:
+def _windows(jaxpr: Jaxpr, size: int) -> Iterator[tuple[tuple[int, int], tuple[int, ...]]]:
+    """((start, limit), shape) of each window of a vector of this size, in the shape that it is given at once."""
+    reshapes = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "reshape" and not isinstance(eqn.invars[0], Literal)]
+    shaped = {eqn.invars[0]: eqn.outvars[0].aval.shape for eqn in reshapes}
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "slice" and eqn.invars[0].aval.shape == (size,):
-            yield eqn.params["start_indices"][0], eqn.params["limit_indices"][0]
+            start, limit = eqn.params["start_indices"][0], eqn.params["limit_indices"][0]
+            yield (start, limit), shaped.get(eqn.outvars[0], (limit - start,))
         if eqn.primitive.name in CALLS:
             yield from _windows(_called(eqn).jaxpr, size)
 
@@ -85,11 +104,11 @@ def _called(eqn: Any) -> ClosedJaxpr:
 
 
 class Interpreter:
-    """Carries out a trace with every vector of `bounds[-1]` elements cut at `bounds`, as far as the rules go."""
+    """Carries out a trace with every vector as long as these parts cut into them, as far as the rules go."""
 
-    def __init__(self, bounds: tuple[int, ...]) -> None:
-        self.bounds, self.shape = bounds, (bounds[-1],)
-        self.spans = list(itertools.pairwise(bounds))
+    def __init__(self, shapes: Shapes) -> None:
+        self.shapes, self.spans = shapes, spans(shapes)
+        self.shape = self.spans[-1][1:]
 
     def run(self, closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
         jaxpr = closed.jaxpr
@@ -104,14 +123,14 @@ class Interpreter:
         return [read(v) for v in jaxpr.outvars]
 
     def cut(self, value: Any) -> Cut:
-        return recut(value, self.bounds)
+        return recut(value, self.shapes)
 
     def constant(self, value: Any) -> Any:
         """A mask over the parameters says the same of a whole window: then it is a number there."""
         if np.shape(value) != self.shape or isinstance(value, jax.core.Tracer):
             return value
-        parts = [np.asarray(value)[a:b] for a, b in self.spans]
-        return Cut([jnp.full(p.shape, p[0]) if (p == p[0]).all() else jnp.asarray(p) for p in parts])
+        parts = [np.asarray(value)[a:b].reshape(s) for (a, b), s in zip(self.spans, self.shapes, strict=True)]
+        return Cut([jnp.full(p.shape, p.flat[0]) if (p == p.flat[0]).all() else jnp.asarray(p) for p in parts])
 
     def equation(self, eqn: Any, args: list[Any]) -> list[Any]:
         name = eqn.primitive.name
@@ -131,30 +150,30 @@ class Interpreter:
             rows = [[a] * n if s == () else self.cut(a).parts for a, s in zip(args, shapes, strict=True)]
             return Cut([bind(eqn, row)[0] for row in zip(*rows, strict=True)])
         if name == "broadcast_in_dim" and shapes[0] == ():
-            return Cut([lax.broadcast(args[0], (b - a,)) for a, b in self.spans])
+            return Cut([lax.broadcast(args[0], shape) for shape in self.shapes])
         if name == "slice" and is_cut(args[0]) and params["strides"] is None:
-            return window(args[0].parts, params["start_indices"][0], params["limit_indices"][0])
+            return window(args[0].flat, params["start_indices"][0], params["limit_indices"][0])
         if name == "dynamic_update_slice" and shapes[0] == self.shape and isinstance(eqn.invars[2], Literal):
             return self.updated(self.cut(args[0]), whole(args[1]), int(args[2]))
         if name == "concatenate" and eqn.outvars[0].aval.shape == self.shape:
             return self.cut(Cut([whole(a) for a in args]))
         if name in REDUCTIONS and is_cut(args[0]):
-            return functools.reduce(REDUCTIONS[name], [bind(eqn, [part])[0] for part in self.cut(args[0]).parts])
+            return functools.reduce(REDUCTIONS[name], [bind(eqn, [part])[0] for part in self.cut(args[0]).flat])
         if name == "dot_general" and params["dimension_numbers"] == INNER_PRODUCT and shapes == [self.shape] * 2:
-            pairs = zip(self.cut(args[0]).parts, self.cut(args[1]).parts, strict=True)
+            pairs = zip(self.cut(args[0]).flat, self.cut(args[1]).flat, strict=True)
             return functools.reduce(lax.add, [bind(eqn, pair)[0] for pair in pairs])
         return None
 
     def updated(self, vector: Cut, update: Any, start: int) -> Cut:
         """`vector` with `update` from `start` on."""
-        size, parts = update.shape[0], list(vector.parts)
+        size, vectors = update.shape[0], vector.flat
         start = min(max(start, 0), self.shape[0] - size)  # as lax does it
         for i, (a, b) in enumerate(self.spans):
             lo, hi = max(a, start), min(b, start + size)
             if lo < hi:
                 piece = window([update], lo - start, hi - start)
-                parts[i] = piece if hi - lo == b - a else lax.dynamic_update_slice(parts[i], piece, (lo - a,))
-        return Cut(parts)
+                vectors[i] = piece if hi - lo == b - a else lax.dynamic_update_slice(vectors[i], piece, (lo - a,))
+        return Cut([v.reshape(shape) for v, shape in zip(vectors, self.shapes, strict=True)])
 
 
 def bind(eqn: Any, args: Sequence[Any]) -> list[Any]:
@@ -181,7 +200,7 @@ class CutStep:
         self.step, self.donated = step, len(donate)
         self.plain = jax.jit(step, donate_argnums=tuple(donate))
         self.by_parts = jax.jit(self._by_parts, donate_argnums=tuple(donate))
-        self.bounds: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self.shapes: dict[tuple[int, ...], Shapes] = {}
         self.settled: set[Any] = set()
         self.traced: tuple = (None, None, None)
         functools.update_wrapper(self, step)
@@ -189,7 +208,7 @@ class CutStep:
     def __call__(self, *args: Any) -> Any:
         k = self.donated
         if not is_cut(args[0]):
-            if self.bounds.get(getattr(args[0], "shape", ())) == ():
+            if self.shapes.get(getattr(args[0], "shape", ())) == ():
                 return self.plain(*args)
         elif jax.tree.structure(args[:k]) in self.settled:  # they come from here
             return self.by_parts(*args)
@@ -212,14 +231,14 @@ class CutStep:
         shape: tuple[int, ...] = getattr(args[0], "shape", ())
         traced = any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(args))  # then the program is another's
         if len(shape) == 1 and not traced:
-            if shape not in self.bounds:
-                self.bounds[shape] = choose_bounds(self._trace(args)[0], shape[0])
-            if bounds := self.bounds[shape]:
+            if shape not in self.shapes:
+                self.shapes[shape] = choose_shapes(self._trace(args)[0], shape[0])
+            if shapes := self.shapes[shape]:
 
                 def ready(a: Any) -> Any:
-                    if np.shape(a) != shape or (is_cut(a) and a.bounds == bounds):
+                    if np.shape(a) != shape or (is_cut(a) and a.shapes == shapes):
                         return a
-                    return cut_host(jnp.asarray(whole(a)), bounds)
+                    return cut_host(jnp.asarray(whole(a)), shapes)
 
                 return self.by_parts, (*map_leaves(ready, args[: self.donated]), *args[self.donated :])
         return self.plain, map_leaves(whole, args)
@@ -236,7 +255,7 @@ class CutStep:
 
     def _by_parts(self, *args: Any) -> Any:
         closed, form = self._trace(args)
-        trace = Interpreter(args[0].bounds)
+        trace = Interpreter(args[0].shapes)
         found = jax.tree.unflatten(form, trace.run(closed, leaves_of(args)))
         if not isinstance(found, tuple):
             return map_leaves(whole, found)
