@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gdnet.bench import plots, results
-from gdnet.bench.advice import fastest, micro
+from gdnet.bench.advice import ahead, fastest, micro
 from gdnet.bench.scaling import spread
 from gdnet.errors import FileError
 from gdnet.report.tables import table
@@ -78,6 +78,16 @@ def steps(rows: Sequence[Row]) -> str:
     first = rows[0]["candidate"]
     header = ["case", "candidate", "step", "examples/s", "over products", f"over {first}", "loss"]
     return table(header, lines, markdown=True)
+
+
+def others(rows: Sequence[Row]) -> str:
+    found = ahead(rows)
+    batches = sorted({batch for _, _, batch in found})
+    lines = []
+    for network, optimizer in dict.fromkeys((n, o) for n, o, _ in found):
+        cells = [found.get((network, optimizer, batch)) for batch in batches]
+        lines.append([network, optimizer, *(f"{c[0]:.2f} {c[1]} / {c[2]}" if c else "" for c in cells)])
+    return table(["network", "optimizer", *map(str, batches)], lines, markdown=True)
 
 
 def grid(rows: Sequence[Row]) -> str:
@@ -174,6 +184,11 @@ def libraries(rows: Sequence[Row]) -> str:
 
 SECTIONS = {
     "steps": ("A training step", "The black mark in each bar is the matrix products alone.", steps),
+    "others": (
+        "Other sizes",
+        "The best peer's time over that of the best gdnet backend at each batch size.",
+        others,
+    ),
     "grid": ("Batch size and device", "The fastest backend at each batch size; \\* extrapolated in proportion.", grid),
     "gradient": ("Backpropagation and numerical gradients", "\\* extrapolated from the first entries.", gradient),
     "update": ("Updates and memory bandwidth", "The bound moves every vector once at the best speed measured.", update),

@@ -49,6 +49,19 @@ def fastest(rows: Sequence[Row], device: str) -> dict[int, Row]:
     return best
 
 
+def ahead(rows: Sequence[Row]) -> dict[tuple[str, str, int], tuple[float, str, str]]:
+    """By network, optimizer and batch: the fastest peer's time over the fastest gdnet backend's, and who these are."""
+    found = {}
+    for size in dict.fromkeys((r["network"], r["optimizer"], r["batch"]) for r in rows):
+        own = [r for r in rows if (r["network"], r["optimizer"], r["batch"]) == size and r["seconds"]]
+        ours = [r for r in own if r["candidate"].startswith("gdnet ")]
+        peers = [r for r in own if not r["candidate"].startswith("gdnet ") and r["comparable"]]
+        if ours and peers:
+            us, peer = (min(group, key=lambda r: r["seconds"]) for group in (ours, peers))
+            found[size] = peer["seconds"] / us["seconds"], us["candidate"].removeprefix("gdnet "), peer["candidate"]
+    return found
+
+
 def advise(problem: Problem, rows: Sequence[Row], others: Sequence[dict[str, Any]]) -> list[str]:
     """Lines of advice from rows measured here and results files of other machines."""
     here = sorted((r for r in rows if r["batch"] == problem.batch), key=lambda r: r["seconds"])

@@ -7,7 +7,7 @@ from typing import Any
 from gdnet.backend import Backend
 from gdnet.bench import fit, gradient, imports, memory, operations, scaling, steps, update
 from gdnet.bench.candidates import with_tf32
-from gdnet.bench.problems import BATCH_SIZES, CASES, NETWORKS, Problem
+from gdnet.bench.problems import BATCH_SIZES, CASES, NETWORKS, OTHERS, Problem
 from gdnet.bench.timing import Effort
 
 Rows = Iterator[dict[str, Any]]
@@ -22,6 +22,8 @@ class Size:
     networks: tuple[Problem, ...] = NETWORKS
     batches: tuple[int, ...] = BATCH_SIZES
     optimizers: tuple[str, ...] = ("sgd", "adam")
+    others: tuple[Problem, ...] = OTHERS
+    other_batches: tuple[int, ...] = (1, 16, 128, 1024)
     longest: float = 1.0
     gradient_parameters: float = 1e6
     gradient_batches: tuple[int, ...] = (100, 1000)
@@ -38,11 +40,13 @@ _SMALL = Problem((8, 50, 50, 1), "tanh", 32, "adam", name="D")
 FULL = Size(Effort())
 QUICK = Size(
     Effort(3, 0.01, 0.3), networks=NETWORKS[:3], batches=(1, 64, 1024), optimizers=("sgd",), longest=0.2,
+    others=OTHERS[:2], other_batches=(16,),
     gradient_parameters=1e3, gradient_batches=(100,), entries=50, update_sizes=(1_000_000,), examples=12_000,
     scaling_batches=(512, 5120), scaling_hidden=(64, 640), repeat_imports=1, libraries=("gdnet", "numpy"),
 )  # fmt: skip
 TINY = Size(
     Effort(2, 0.0, 0.1), cases=(_SMALL,), networks=(_SMALL,), batches=(1, 8), optimizers=("sgd",), longest=0.1,
+    others=(_SMALL,), other_batches=(4,),
     gradient_parameters=100, gradient_batches=(8,), entries=3, update_sizes=(1000,), examples=500,
     scaling_batches=(4, 8), scaling_hidden=(4, 8), repeat_imports=1, libraries=("gdnet",),
 )  # fmt: skip
@@ -74,6 +78,20 @@ def _grid(p: Plan) -> Rows:
     s = p.size
     effort = replace(s.effort, rounds=min(s.effort.rounds, 5), limit=s.effort.limit / 2)  # there are many
     yield from steps.grid(s.networks, s.batches, s.optimizers, p.backends, p.device, effort, s.longest)
+
+
+def _others(p: Plan) -> Rows:
+    s, peers = p.size, [name for name in p.peers if name not in SLOW_TO_PREPARE]
+    effort = replace(s.effort, rounds=min(s.effort.rounds, 5), limit=s.effort.limit / 2)
+    for network in s.others if peers else ():
+        for optimizer in s.optimizers:
+            for batch in s.other_batches:
+                problem = replace(network, optimizer=optimizer, batch=batch, name="")
+                yield from steps.compare(problem, p.backends, peers, p.device, effort)
+
+
+SLOW_TO_PREPARE = ("torch.compile", "torch.cudagraph")
+"""Peers that compile for many seconds at every size; the named cases show them."""
 
 
 def _gradient(p: Plan) -> Rows:
@@ -114,6 +132,7 @@ def _import(p: Plan) -> Rows:
 
 SECTIONS: dict[str, Callable[[Plan], Rows]] = {
     "steps": _steps,
+    "others": _others,
     "grid": _grid,
     "gradient": _gradient,
     "update": _update,

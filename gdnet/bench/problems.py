@@ -113,6 +113,8 @@ NETWORKS = (
     Problem((784, 1024, 1024, 10), "relu"),
     Problem((784, 4096, 4096, 10), "relu"),
 )
+OTHERS = (*NETWORKS[:4], Problem((20, 200, 200, 200, 3), "tanh"))
+"""Networks that are compared with the peers at batch sizes and optimizers other than those of the named cases."""
 BATCH_SIZES = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)
 
 

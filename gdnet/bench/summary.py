@@ -1,9 +1,10 @@
 """The table that ends a run: at most 40 lines; everything else stands in the JSON file."""
 
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
-from gdnet.bench.advice import crossover, fastest, micro
+from gdnet.bench.advice import ahead, crossover, fastest, micro
 from gdnet.bench.results import Sections
 from gdnet.bench.scaling import spread
 
@@ -82,6 +83,19 @@ def grid(rows: Sequence[Row]) -> list[str]:
     return [f"examples/s at batch size, and the fastest backend{star}", *lines]
 
 
+def others(rows: Sequence[Row]) -> list[str]:
+    """How often the best backend is ahead of the best peer, and the worst and best ratios."""
+    found = ahead(rows)
+    if not found:
+        return []
+    ratios = {f"{n} {batch} {o}": ratio for (n, o, batch), (ratio, _, _) in found.items()}
+    worst, best = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
+    count = sum(ratio > 1 for ratio in ratios.values())
+    middle = f"{count} of {len(ratios)} above 1, median {median(ratios.values()):.2f}"
+    ends = f"from {ratios[worst]:.2f} ({worst}) to {ratios[best]:.2f} ({best})"
+    return [f"other sizes, best peer over best backend: {middle}, {ends}"]
+
+
 def gradient(rows: Sequence[Row]) -> list[str]:
     named = [r for r in rows if "case" in r]
     lines = []
@@ -148,6 +162,7 @@ def libraries(rows: Sequence[Row]) -> list[str]:
 
 SHOWN: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "steps": steps,
+    "others": others,
     "gradient": gradient,
     "update": update,
     "fit": fit,

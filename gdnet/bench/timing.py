@@ -85,7 +85,7 @@ def race(candidates: Mapping[str, Candidate], effort: Effort) -> dict[str, Timin
                 candidate.reset()
                 if slowest[name] < LONG:
                     if len(candidates) > 1:
-                        candidate.run(int(LEAD * wanted[name]))
+                        candidate.run(max(1, int(LEAD * wanted[name])))
                         candidate.reset()
                     candidate.run(min(WARM_UP, timing.steps))
                 spent = _clock(candidate, timing.steps)

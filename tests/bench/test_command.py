@@ -112,7 +112,7 @@ def test_advice_uses_results_of_another_machine(whole, tmp_path, capsys, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        (("--only", "speed"), OptionError, "--only takes a comma list of steps, grid"),
+        (("--only", "speed"), OptionError, "--only takes a comma list of steps, others, grid"),
         (("--against", "theano"), OptionError, "--against takes a comma list of torch, jax, sklearn"),
         (("--advise", "784x10"), OptionError, '"784-50-10"'),
         (("--advise", "8-1", "--batch", "0"), OptionError, "--batch must be at least 1"),

@@ -23,7 +23,7 @@ def test_page_has_every_section_and_picture(page, tmp_path):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     path = tmp_path / "out.json"
-    options = parser.parse_args(["--json", str(path)])
+    options = parser.parse_args(["--json", str(path), "--against", "sklearn"])
     command.run(argparse.Namespace(**vars(options), size="tiny"))
     assert page.main([str(path)], out=tmp_path) == 0
     text = (tmp_path / "benchmarks.md").read_text()
