@@ -34,15 +34,16 @@ def page(files: Sequence[dict[str, Any]], pictures: Sequence[Path]) -> str:
     images = {path.stem.removeprefix("bench_"): path for path in pictures}
     parts = [INTRODUCTION, "## Machines\n", machines(files)]
     for name, (title, text, show) in SECTIONS.items():
-        own = [(f, f["sections"][name]) for f in files if f["sections"].get(name)]
+        shown = [(f, show(f["sections"][name])) for f in files if f["sections"].get(name)]
+        own = [(f, found) for f, found in shown if found]
         if not own:
             continue
         parts.append(f"## {title}\n\n{text}\n")
         picture = {"grid": "crossover"}.get(name, name)
         if picture in images:
             parts.append(f"![{title}](images/{images[picture].name})\n")
-        for found, rows in own:
-            parts.append(f"{results.hardware(found)}:\n\n{show(rows)}\n")
+        for f, found in own:
+            parts.append(f"{results.hardware(f)}:\n\n{found}\n")
     return "\n".join(parts)
 
 
@@ -82,6 +83,8 @@ def steps(rows: Sequence[Row]) -> str:
 
 def others(rows: Sequence[Row]) -> str:
     found = ahead(rows)
+    if not found:
+        return ""
     batches = sorted({batch for _, _, batch in found})
     lines = []
     for network, optimizer in dict.fromkeys((n, o) for n, o, _ in found):

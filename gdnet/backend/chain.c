@@ -87,12 +87,12 @@ static const struct {
     const char *formula;
     int arrays, numbers, results;
     Loop *of_float, *of_double;
-} whole[] = {
+} loops[] = {
 #define WHOLE(K, ARRAYS, NUMBERS, RESULTS, ...) {#__VA_ARGS__, ARRAYS, NUMBERS, RESULTS, whole_float_##K, whole_double_##K},
 #include "chain_whole.h"
 #undef WHOLE
 };
-enum { N_WHOLE = sizeof whole / sizeof *whole };
+enum { N_LOOPS = sizeof loops / sizeof *loops };
 
 /* Whether every operation and operand exists, and nothing outside an array would be read or written. */
 static int sound(const unsigned char *code, Py_ssize_t code_size, const Place *places, Py_ssize_t n, long rooms,
@@ -203,27 +203,29 @@ static PyObject *run_whole(PyObject *self, PyObject *const *args, Py_ssize_t n_a
         PyErr_SetString(PyExc_TypeError, "run_whole(index, order, arrays, start, stop, size)");
         return NULL;
     }
-    char *order;
+    char *bytes;
     Py_ssize_t operands;
-    if (PyBytes_AsStringAndSize(args[1], &order, &operands) < 0) return NULL;
+    if (PyBytes_AsStringAndSize(args[1], &bytes, &operands) < 0) return NULL;
+    const unsigned char *order = (const unsigned char *)bytes;
     const Py_ssize_t n = PyTuple_Size(args[2]), index = PyLong_AsSsize_t(args[0]);
     const Py_ssize_t start = PyLong_AsSsize_t(args[3]), stop = PyLong_AsSsize_t(args[4]), size = PyLong_AsSsize_t(args[5]);
     if (PyErr_Occurred()) return NULL;
-    if (index < 0 || index >= N_WHOLE || n < 1 || n > MAX_PLACES || start < 0 || stop > size)
+    if (index < 0 || index >= N_LOOPS || n < 1 || n > MAX_PLACES || start < 0 || stop > size)
         return refuse("a chain or a part that does not exist, or too many arrays");
-    const int arrays = whole[index].arrays, results = arrays + whole[index].numbers;
-    if (operands != results + whole[index].results) return refuse("another number of operands");
+    const int arrays = loops[index].arrays, results = arrays + loops[index].numbers;
+    if (operands != results + loops[index].results || operands > MAX_PLACES)
+        return refuse("another number of operands");
 
     char written[MAX_PLACES] = {0};
     for (Py_ssize_t j = 0; j < operands; j++) {
-        if ((unsigned char)order[j] >= n) return refuse("an operand that does not exist");
-        if (j >= results) written[(int)order[j]] = 1;
+        if (order[j] >= n) return refuse("an operand that does not exist");
+        if (j >= results) written[order[j]] = 1;
     }
     Held held;
     if (!hold(&held, args[2], written)) return NULL;
     char *at[MAX_PLACES];
     for (Py_ssize_t j = 0; j < operands; j++) {
-        const Place *place = &held.places[(int)order[j]];
+        const Place *place = &held.places[order[j]];
         const int number = j >= arrays && j < results;
         if (number ? place->step || place->count != 1 : !place->step || place->count != size) {
             release(&held);
@@ -232,7 +234,7 @@ static PyObject *run_whole(PyObject *self, PyObject *const *args, Py_ssize_t n_a
         at[j] = place->start;
     }
     Py_BEGIN_ALLOW_THREADS
-    (held.type == 'f' ? whole[index].of_float : whole[index].of_double)(at, start, stop);
+    (held.type == 'f' ? loops[index].of_float : loops[index].of_double)(at, start, stop);
     Py_END_ALLOW_THREADS
     release(&held);
     Py_RETURN_NONE;
@@ -249,11 +251,15 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_chain", "Chains of 
 
 PyMODINIT_FUNC PyInit__chain(void)
 {
-    PyObject *m = PyModule_Create(&module), *formulas = m ? PyTuple_New(N_WHOLE) : NULL;
-    if (!formulas) return NULL;
-    for (Py_ssize_t k = 0; k < N_WHOLE; k++) {
-        PyObject *formula = PyUnicode_FromString(whole[k].formula);
-        if (!formula || PyTuple_SetItem(formulas, k, formula) < 0) return NULL;
+    PyObject *m = PyModule_Create(&module), *formulas = PyTuple_New(N_LOOPS);
+    int made = m && formulas;
+    for (Py_ssize_t k = 0; made && k < N_LOOPS; k++) {
+        PyObject *formula = PyUnicode_FromString(loops[k].formula);
+        made = formula && PyTuple_SetItem(formulas, k, formula) == 0;
     }
-    return PyModule_AddObjectRef(m, "WHOLE", formulas) < 0 ? NULL : m;
+    made = made && PyModule_AddObjectRef(m, "WHOLE", formulas) == 0;
+    Py_XDECREF(formulas);
+    if (made) return m;
+    Py_XDECREF(m);
+    return NULL;
 }

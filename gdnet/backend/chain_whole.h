@@ -1,5 +1,6 @@
 /* The chains of gdnet's optimizers and activations, each as one loop; written by tests/backend/test_chain_whole.py.
-   WHOLE(index, how many operands X, numbers N and results Y there are, what is done to one element) */
+   WHOLE(index, how many operands X, numbers N and results Y there are, what is done to one element). A comment names
+   the activation or the optimizer with which a step first made the chain. */
 
 WHOLE(0, 2, 1, 1, /* ReLU */
     const T r0 = X(0) > N(0) ? (T)1 : (T)0;

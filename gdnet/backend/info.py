@@ -44,10 +44,14 @@ def blas() -> list[dict[str, Any]]:
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
+        pools: list[dict[str, Any]] = []
+    else:
+        pools = threadpool_info()
+    if not pools:  # also where it knows none of the libraries, such as Accelerate
         built: Any = np.show_config(mode="dicts")  # type: ignore[call-overload]
         return [{key: built["Build Dependencies"]["blas"].get(key) for key in ("name", "version")}]
     return [{key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
-            for pool in threadpool_info()]  # fmt: skip
+            for pool in pools]  # fmt: skip
 
 
 NARROW = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen")
@@ -88,9 +92,13 @@ def describe_libraries() -> list[tuple[str, str]]:
 
 
 def _blas_text() -> str:
-    found = blas()[0]
-    kernels = found.get("architecture", "pip install threadpoolctl")
-    return f"{found.get('internal_api') or found.get('name')} {found['version']}, kernels: {kernels}"
+    pools = blas()
+    found = next((pool for pool in pools if pool.get("internal_api") != "openmp"), pools[0])
+    kernels = found.get("architecture")
+    text = f"{found.get('internal_api') or found.get('name')} {found['version']}"
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return f"{text} (pip install threadpoolctl: then its kernels stand here)"
+    return f"{text}, kernels: {kernels}" if kernels else text
 
 
 def _version(name: str, module: str) -> str:

@@ -77,7 +77,9 @@ def cut_host(vector: Any, shapes: Shapes) -> Cut:
 
 def choose_shapes(closed: ClosedJaxpr, size: int) -> Shapes:
     """How to cut vectors of this size, by the windows that a step takes of them; () where it does not pay."""
-    windows = dict(_windows(closed.jaxpr, size))
+    windows: dict[tuple[int, int], tuple[int, ...]] = {}
+    for span, shape in _windows(closed.jaxpr, size):
+        windows[span] = max(windows.get(span, ()), shape, key=len)  # a matrix may also be looked at as a vector
     bounds = sorted({0, size}.union(*windows))
     if size < WORTHWHILE * (len(bounds) - 1):
         return ()
@@ -89,7 +91,8 @@ def _windows(jaxpr: Jaxpr, size: int) -> Iterator[tuple[tuple[int, int], tuple[i
     reshapes = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "reshape" and not isinstance(eqn.invars[0], Literal)]
     shaped = {eqn.invars[0]: eqn.outvars[0].aval.shape for eqn in reshapes}
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "slice" and eqn.invars[0].aval.shape == (size,):
+        plain = eqn.primitive.name == "slice" and eqn.params["strides"] in (None, (1,))
+        if plain and eqn.invars[0].aval.shape == (size,):
             start, limit = eqn.params["start_indices"][0], eqn.params["limit_indices"][0]
             yield (start, limit), shaped.get(eqn.outvars[0], (limit - start,))
         if eqn.primitive.name in CALLS:
@@ -151,13 +154,13 @@ class Interpreter:
             return Cut([bind(eqn, row)[0] for row in zip(*rows, strict=True)])
         if name == "broadcast_in_dim" and shapes[0] == ():
             return Cut([lax.broadcast(args[0], shape) for shape in self.shapes])
-        if name == "slice" and is_cut(args[0]) and params["strides"] is None:
+        if name == "slice" and is_cut(args[0]) and params["strides"] in (None, (1,)):
             return window(args[0].flat, params["start_indices"][0], params["limit_indices"][0])
         if name == "dynamic_update_slice" and shapes[0] == self.shape and isinstance(eqn.invars[2], Literal):
             return self.updated(self.cut(args[0]), whole(args[1]), int(args[2]))
         if name == "concatenate" and eqn.outvars[0].aval.shape == self.shape:
             return self.cut(Cut([whole(a) for a in args]))
-        if name in REDUCTIONS and is_cut(args[0]):
+        if name in REDUCTIONS and is_cut(args[0]) and shapes[0] == self.shape and params["axes"] == (0,):
             return functools.reduce(REDUCTIONS[name], [bind(eqn, [part])[0] for part in self.cut(args[0]).flat])
         if name == "dot_general" and params["dimension_numbers"] == INNER_PRODUCT and shapes == [self.shape] * 2:
             pairs = zip(self.cut(args[0]).flat, self.cut(args[1]).flat, strict=True)
@@ -210,12 +213,12 @@ class CutStep:
         if not is_cut(args[0]):
             if self.shapes.get(getattr(args[0], "shape", ())) == ():
                 return self.plain(*args)
-        elif jax.tree.structure(args[:k]) in self.settled:  # they come from here
+        elif (args[0].shapes, jax.tree.structure(args[:k])) in self.settled:  # they come from here
             return self.by_parts(*args)
         run, ready = self._prepare(args)
         results = run(*ready)
         if run is self.by_parts:
-            self.settled.add(jax.tree.structure(ready[:k]))
+            self.settled.add((ready[0].shapes, jax.tree.structure(ready[:k])))
             for old, new in zip(leaves_of(args[:k]), leaves_of(ready[:k]), strict=True):
                 if is_cut(new) and isinstance(old, jax.Array):
                     old.delete()  # what is donated is gone

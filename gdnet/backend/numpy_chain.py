@@ -18,7 +18,9 @@ import numpy as np
 compiled: Any
 try:
     from gdnet.backend import _chain as compiled
-except ImportError:  # installed without a C compiler
+
+    compiled.WHOLE  # noqa: B018 (missing where it was built from an older chain.c)
+except (ImportError, AttributeError):  # installed without a C compiler
     compiled = None
 
 
@@ -48,7 +50,7 @@ _IN_ORDER: tuple[Any, ...] = (
 )  # fmt: skip
 OPERATIONS: dict[Any, int] = {function: code for code, function in enumerate(_IN_ORDER)}
 """What may stand in a chain, by the number that `chain.c` knows it under. Comparisons give 1 and 0."""
-_AS_C = (
+_AS_C = (  # in the same order, without the last two
     "{} + {}", "{} - {}", "{} * {}", "{} / {}", "{0} >= {1} || {0} != {0} ? {0} : {1}",
     "{0} <= {1} || {0} != {0} ? {0} : {1}", "{} > {} ? (T)1 : (T)0", "{} >= {} ? (T)1 : (T)0", "{} < {} ? (T)1 : (T)0",
     "{} <= {} ? (T)1 : (T)0", "SQRT({})", "-{}", "ABS({})", "{2} + {0} * {1}", "{2} - {0} * {1}",
@@ -104,23 +106,23 @@ class Formula(NamedTuple):
 
 
 def formula(calls: Sequence[tuple[int, ...]], n_places: int, numbers: Collection[int]) -> Formula | None:
-    """What a chain does, in the same words for all that do the same; None if it spreads rows or columns."""
+    """What a chain does, in the same words for all that make the same calls; None if it spreads rows or columns."""
     if any(call[0] >= len(_AS_C) for call in calls):
         return None
-    found = Formula("", [], [], [])
+    inputs: dict[str, list[int]] = {"X": [], "N": []}
     name: dict[int, str] = {}  # what stands at a place at this point
     lines = []
     for k, (operation, result, *operands) in enumerate(calls):
         for place in operands:
             if place not in name:
-                kind, places = ("N", found.numbers) if place in numbers else ("X", found.arrays)
-                name[place] = f"{kind}({len(places)})"
-                places.append(place)
+                kind = "N" if place in numbers else "X"
+                name[place] = f"{kind}({len(inputs[kind])})"
+                inputs[kind].append(place)
         lines.append(f"const T r{k} = {_AS_C[operation].format(*(name[place] for place in operands))};")
         name[result] = f"r{k}"
-    found.results.extend(dict.fromkeys(call[1] for call in calls if call[1] < n_places))
-    lines += [f"Y({j}) = {name[place]};" for j, place in enumerate(found.results)]
-    return found._replace(text=" ".join(lines))
+    results = list(dict.fromkeys(call[1] for call in calls if call[1] < n_places))
+    lines += [f"Y({j}) = {name[place]};" for j, place in enumerate(results)]
+    return Formula(" ".join(lines), inputs["X"], inputs["N"], results)
 
 
 class ChainKernel:

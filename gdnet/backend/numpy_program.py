@@ -186,7 +186,8 @@ class Writer:
     def _chain(self, i: int, chain: Chain) -> list[str]:
         """One call of a kernel for all calls of the chain, after lines that make room for results that are given back.
 
-        A result may take the place of an operand only if no later link needs that operand.
+        A result may take the place of an operand only if no later link needs that operand, and never that of one that
+        is spread: its row is read again for every part of the whole.
         """
         (first,) = chain.calls[0].results
         lines: list[str] = []
@@ -195,6 +196,9 @@ class Writer:
         numbers: set[int | str] = set()
         final = {v: k for k, link in enumerate(chain.calls) for v in reads(link)}
         freed = {v.root: k for v, k in sorted(final.items(), key=lambda item: item[1])}  # its last view counts
+        for v in final:
+            if v.shape not in (first.shape, ()):
+                freed.pop(v.root, None)
 
         def room(among: int) -> int:
             return next((r for r in range(among) if r not in rooms.values()), -1)

@@ -53,9 +53,9 @@ def ahead(rows: Sequence[Row]) -> dict[tuple[str, str, int], tuple[float, str, s
     """By network, optimizer and batch: the fastest peer's time over the fastest gdnet backend's, and who these are."""
     found = {}
     for size in dict.fromkeys((r["network"], r["optimizer"], r["batch"]) for r in rows):
-        own = [r for r in rows if (r["network"], r["optimizer"], r["batch"]) == size and r["seconds"]]
+        own = [r for r in rows if (r["network"], r["optimizer"], r["batch"]) == size and r.get("comparable")]
         ours = [r for r in own if r["candidate"].startswith("gdnet ")]
-        peers = [r for r in own if not r["candidate"].startswith("gdnet ") and r["comparable"]]
+        peers = [r for r in own if not r["candidate"].startswith("gdnet ")]
         if ours and peers:
             us, peer = (min(group, key=lambda r: r["seconds"]) for group in (ours, peers))
             found[size] = peer["seconds"] / us["seconds"], us["candidate"].removeprefix("gdnet "), peer["candidate"]

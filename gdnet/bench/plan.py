@@ -7,6 +7,7 @@ from typing import Any
 from gdnet.backend import Backend
 from gdnet.bench import fit, gradient, imports, memory, operations, scaling, steps, update
 from gdnet.bench.candidates import with_tf32
+from gdnet.bench.peers import missing
 from gdnet.bench.problems import BATCH_SIZES, CASES, NETWORKS, OTHERS, Problem
 from gdnet.bench.timing import Effort
 
@@ -81,7 +82,8 @@ def _grid(p: Plan) -> Rows:
 
 
 def _others(p: Plan) -> Rows:
-    s, peers = p.size, [name for name in p.peers if name not in SLOW_TO_PREPARE]
+    s = p.size
+    peers = [name for name in p.peers if name not in SLOW_TO_PREPARE and not missing([name])]
     effort = replace(s.effort, rounds=min(s.effort.rounds, 5), limit=s.effort.limit / 2)
     for network in s.others if peers else ():
         for optimizer in s.optimizers:

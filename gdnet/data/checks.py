@@ -177,14 +177,15 @@ def _pieces(array: Array) -> Iterator[tuple[int, Array]]:
         yield start, np.asarray(array[start : start + rows])
 
 
-def _total(xp: Any, piece: Array) -> float:
-    """The sum of all elements: for host data as a product with ones, which BLAS does at the speed of memory."""
-    if isinstance(piece, np.ndarray) and piece.flags.c_contiguous:
-        flat = piece.reshape(-1)
+def _has_finite_total(xp: Any, array: Array) -> bool:
+    """Of host data as a product with ones, which BLAS does at the speed of memory."""
+    with np.errstate(all="ignore"):
+        if not (isinstance(array, np.ndarray) and array.flags.c_contiguous):
+            return math.isfinite(float(xp.sum(array)))
+        flat = array.reshape(-1)
         whole = flat.size - flat.size % _ROW
         rows = flat[:whole].reshape(-1, _ROW) @ np.ones(_ROW, flat.dtype)
-        return float(np.sum(rows) + np.sum(flat[whole:]))
-    return float(xp.sum(piece))
+        return math.isfinite(float(np.sum(rows) + np.sum(flat[whole:])))
 
 
 def check_finite(backend: Backend, array: Array, name: str, dtype: str | None = None) -> None:
@@ -193,12 +194,14 @@ def check_finite(backend: Backend, array: Array, name: str, dtype: str | None = 
         return
     xp, count, first = backend.xp, 0, ""
     largest = float(np.finfo(np.float32).max) if dtype == "float32" and name_of(array) == "float64" else math.inf
+    as_it_lies = not isinstance(array, np.ndarray) or (array.flags.c_contiguous and array.dtype.isnative)
+    if largest == math.inf and as_it_lies and _has_finite_total(xp, array):
+        return  # without a copy; all else is looked at piece by piece
     for start, piece in _pieces(array):
-        with np.errstate(all="ignore"):
-            total = _total(xp, piece)
+        good = _has_finite_total(xp, piece)
         if largest < math.inf and math.isfinite(high := float(xp.max(xp.abs(piece)))) and high > largest:
             raise DataError(f"{name} reaches {high:.3g}, more than float32 can hold: scale it, or use dtype='float64'")
-        if math.isfinite(total):
+        if good:
             continue
         bad = xp.astype(~xp.isfinite(piece), backend.dtype("int32"))
         found = int(xp.sum(bad))

@@ -6,6 +6,7 @@ After a change to an optimizer, an activation or the passes of the compiler, wri
 """
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -20,7 +21,8 @@ from gdnet.backend.numpy_chain import BLOCK, PARALLEL, ChainKernel
 HEADER = Path(numpy_chain.__file__).with_name("chain_whole.h")
 TOP = """\
 /* The chains of gdnet's optimizers and activations, each as one loop; written by tests/backend/test_chain_whole.py.
-   WHOLE(index, how many operands X, numbers N and results Y there are, what is done to one element) */
+   WHOLE(index, how many operands X, numbers N and results Y there are, what is done to one element). A comment names
+   the activation or the optimizer with which a step first made the chain. */
 """
 RULES = {
     **{kind.__name__: kind(lr=0.01) for kind in (gd.SGD, gd.Momentum, gd.Nesterov, gd.AdaGrad, gd.RMSProp)},
@@ -83,27 +85,45 @@ def test_the_header_holds_the_chains_that_gdnet_makes():
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-42, 3e38, -1.0]
 
 
+def same_bits(found, expected, zeros: bool, user: str) -> None:
+    np.testing.assert_array_equal(found, expected, err_msg=user)
+    if zeros:
+        numbers = ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(expected[numbers]), err_msg=user)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [1, 15, 1000, BLOCK + 1, PARALLEL + 17])
-def test_one_loop_gives_the_bits_of_numpys_operations(size, dtype):
-    rng = np.random.default_rng(0)
-    for user, kernel in chains().values():
-        n = 1 + max(kernel.formula.order)
-        places = [rng.standard_normal(size).astype(dtype) for _ in range(n)]
-        for a in places:
-            a[: len(SPECIAL)] = rng.permutation(SPECIAL)[:size]
-        for place in kernel.formula.numbers:
-            places[place] = np.asarray(rng.random(), dtype)
-        again = ChainKernel(kernel.calls, n, (size,), np.dtype(dtype), kernel.formula.numbers)
-        assert again.formula == kernel.formula
-        if numpy_chain.compiled is not None:
-            assert again.loops.func is numpy_chain.compiled.run_whole, user
-        expected = [a.copy() for a in places]
-        with np.errstate(all="ignore"):
-            again._run([*expected, *np.empty((again.rooms, size), dtype)])
-            again(*places)
-        for place in kernel.formula.results:
-            np.testing.assert_array_equal(places[place], expected[place], err_msg=user)
+def test_one_loop_gives_the_bits_of_numpys_operations(size, dtype, monkeypatch):
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(numpy_chain, "_workers", lambda: (pool, 2))  # two threads where it pays
+        rng = np.random.default_rng(0)
+        for user, kernel in chains().values():
+            f = kernel.formula
+            n = 1 + max(f.order)
+            places = [rng.standard_normal(size).astype(dtype) for _ in range(n)]
+            for a in places:
+                a[: len(SPECIAL)] = rng.permutation(SPECIAL)[:size]
+            for place in f.numbers:
+                places[place] = np.asarray(rng.random(), dtype)
+            again = ChainKernel(kernel.calls, n, (size,), np.dtype(dtype), f.numbers)
+            assert again.formula == f
+            if numpy_chain.compiled is not None:
+                assert again.loops.func is numpy_chain.compiled.run_whole, user
+            zeros = not any(numpy_chain._IN_ORDER[call[0]] in (np.maximum, np.minimum) for call in again.calls)
+            expected = [a.copy() for a in places]
+            # As in a step: a result lies over an operand that nothing needs any more.
+            over = [a.copy() for a in places]
+            for result, operand in zip(f.results, [p for p in f.arrays if p not in f.results], strict=False):
+                over[result] = over[operand]
+            with np.errstate(all="ignore"):
+                again._run([*expected, *np.empty((again.rooms, size), dtype)])
+                again(*places)
+                again(*over)
+            for place in f.results:
+                same_bits(places[place], expected[place], zeros, user)
+                if not set(f.results) & set(f.arrays):
+                    same_bits(over[place], expected[place], zeros, user)
 
 
 @pytest.mark.skipif(numpy_chain.compiled is None, reason="the loops are not compiled")
@@ -119,6 +139,8 @@ def test_what_does_not_fit_a_loop_is_refused():
         "no such operand": lambda: run_whole(0, b"\xff" * len(f.order), tuple(places), 0, 10, 10),
         "too few operands": lambda: run_whole(0, f.order[:-1], tuple(places), 0, 10, 10),
         "a part beyond the end": lambda: run_whole(0, f.order, tuple(places), 0, 11, 10),
+        "a part before the start": lambda: run_whole(0, f.order, tuple(places), -1, 10, 10),
+        "no arrays": lambda: run_whole(0, f.order, (), 0, 10, 10),
         "arrays too short": lambda: run_whole(0, f.order, tuple(places), 0, 11, 11),
         "numbers alone": lambda: run_whole(0, f.order, (number,) * len(places), 0, 10, 10),
         "arrays alone": lambda: run_whole(0, f.order, (x,) * len(places), 0, 10, 10),
@@ -128,9 +150,12 @@ def test_what_does_not_fit_a_loop_is_refused():
             call()
     with pytest.raises(BufferError):
         run_whole(0, f.order, tuple(frozen if place in f.results else a for place, a in enumerate(places)), 0, 10, 10)
+    with pytest.raises(BufferError):
+        run_whole(0, f.order, tuple(a.astype("float32") if k == 0 else a for k, a in enumerate(places)), 0, 10, 10)
     with pytest.raises(TypeError):
         run_whole(0, f.order)
 
 
 if __name__ == "__main__":
+    assert numpy_chain.compiled is not None, "chains are joined in another way without the compiled loops"
     HEADER.write_text(header())

@@ -1,6 +1,7 @@
 """What `gdnet info` says of the BLAS library, and when it advises another setting."""
 
 import builtins
+import importlib.util
 
 import numpy as np
 import pytest
@@ -42,10 +43,22 @@ def test_without_threadpoolctl_the_library_is_named_and_nothing_advised(monkeypa
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "threadpoolctl" else find(name))
     (found,) = info.blas()
     assert found["name"]
     assert info.blas_advice() is None
-    assert dict(info.describe_libraries())["blas"].endswith("kernels: pip install threadpoolctl")
+    assert "pip install threadpoolctl" in dict(info.describe_libraries())["blas"]
+
+
+@pytest.mark.parametrize("pools", [[], [{"internal_api": "openmp", "version": None}, OPENBLAS]])
+def test_a_library_that_is_not_known_or_not_the_first(monkeypatch, pools):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: pools)
+    text = dict(info.describe_libraries())["blas"]
+    assert "None" not in text
+    assert text == "openblas 0.3.31" if pools else text.startswith(info.blas()[0]["name"])
+    assert info.blas_advice() is None
 
 
 def test_results_of_other_kernels_have_another_name():

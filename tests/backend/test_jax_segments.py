@@ -195,6 +195,30 @@ def test_any_operation_is_carried_out():
             close(a, b)
 
 
+def test_parts_have_the_shapes_in_which_the_step_uses_them(always):
+    start, steps = problem("sequential", gd.AdamW(decay_on="W", clip_norm=0.1))  # which looks at windows as vectors too
+    step, rule = steps[JAX]
+    theta = JAX.asarray(start)
+    theta, state, _ = JAX.compile(step, donate=(0, 1))(theta, rule.init(theta), *next(batches()))
+    assert theta.shapes == state.m.shapes == ((4, 8), (8,), (8, 8), (8,), (8, 3), (3,))
+
+
+def test_windows_with_strides_and_cut_vectors_of_another_length(always):
+    def step(theta, teacher):
+        a, b = jnp.reshape(theta[:12:2], (2, 3)), theta[8:]
+        g = jnp.concatenate([jnp.sum(a) * theta[:8], b * b])
+        return theta - 0.1 * g * jnp.max(teacher), jnp.sum(teacher)
+
+    theta, teacher = jnp.arange(20.0), jnp.arange(30.0)
+    expected = step(theta, teacher)
+    cut_step = CutStep(step, (0,))
+    for longer in (teacher, Cut([teacher[:7], teacher[7:].reshape(1, 23)])):
+        found = cut_step(jnp.array(theta), longer)
+        assert found[0].shapes == ((8,), (12,))
+        close(found[0], expected[0])
+        close(found[1], expected[1])
+
+
 def map_whole(tree):
     return jax.tree.map(JAX.whole, tree, is_leaf=lambda a: isinstance(a, Cut))
 

@@ -231,6 +231,22 @@ def test_a_chain_is_cut_where_something_between_needs_it_or_spoils_it():
     compiled(spoiled, x)
 
 
+def test_a_row_that_is_still_read_is_not_written_over():
+    def first(x, w):
+        y = x @ w
+        z = y - y[0]
+        return z * z @ w.T, np.sum(z)
+
+    def last(x, w):
+        y = x @ w
+        z = y - y[-1]
+        return (z * z @ w.T,)
+
+    x, w = RNG.random((640, 8)), RNG.random((8, 32))
+    assert compiled(first, x, w).count("chain_") == 1
+    assert compiled(last, x, w).count("chain_") == 1
+
+
 def test_numbers_between_the_links_come_before_the_chain():
     def step(x, rate):
         a = x * rate

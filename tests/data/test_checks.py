@@ -92,10 +92,10 @@ def test_good_data_pass_on_every_backend(bk):
 
 
 def test_the_first_bad_value_is_found_beyond_the_first_piece():
-    x = np.ones((300_000, 5), "float32")
-    x[250_001, 4] = x[250_002, 0] = np.inf
-    with pytest.raises(DataError, match=re.escape("2 values" + ATS + "(250001, 4)")):
-        check_data(x, np.zeros(300_000))
+    x = np.ones((600_000, 5), "float32")
+    x[550_001, 4] = x[550_002, 0] = np.inf
+    with pytest.raises(DataError, match=re.escape("2 values" + ATS + "(550001, 4)")):
+        check_data(x, np.zeros(600_000))
 
 
 def test_a_file_is_checked_in_pieces(tmp_path):
