@@ -106,7 +106,7 @@ class Names:
             self.linalg = Names(np.linalg, "linalg.")
 
     def __getattr__(self, name):
-        found = getattr(self.module, name)
+        found = getattr(HOST.xp if self.module is np else self.module, name)  # of NumPy 2.0 by array-api-compat
         if isinstance(found, type) or not callable(found):
             return found
 
@@ -160,7 +160,7 @@ class Notebook(Backend):
     def _kernel(name, body):
         def kernel(backend, *args, **config):
             Noted.log.append(Call(f"kernel {name}"))
-            return noted(body(np, *plain(args), **config))
+            return noted(body(HOST.xp, *plain(args), **config))
 
         return kernel
 
