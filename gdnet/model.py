@@ -15,7 +15,7 @@ from gdnet.data.checks import WEIGHTS, check_finite
 from gdnet.errors import ArrayError, FileError, NotBuilt, OptionError, ShapeError
 from gdnet.layers import Layer
 from gdnet.losses import Loss, class_weights_to_sample_weights
-from gdnet.network import Network, Objective, Sequential
+from gdnet.network import Network, Objective
 from gdnet.optimizers import SGD, Optimizer
 from gdnet.training import checkpoint, files, spec
 from gdnet.training.callbacks import Callback, ProgressBar, check_callbacks
@@ -24,7 +24,7 @@ from gdnet.training.history import History
 from gdnet.training.loop import Run, check_batching, train
 from gdnet.training.metrics import CHUNK, Scorer, metric_of
 from gdnet.training.options import check_count, check_fraction, check_names, check_shape, resolve_dtype
-from gdnet.training.step import FullBatchStep, Step, check_loss, check_optimizer, step_on
+from gdnet.training.step import FullBatchStep, Step, check_loss, check_net, check_optimizer, step_on
 from gdnet.training.stopping import StopOnNaN
 from gdnet.vector import Layout
 
@@ -80,9 +80,7 @@ class Model:
         self, net: Layer, loss: Loss, device: str = "cpu", backend: Any = None, dtype: str = "float32", seed: int = 0,
         in_shape: Sequence[int] | None = None, matmul_precision: str = "highest",
     ) -> None:  # fmt: skip
-        if isinstance(net, type) or not isinstance(net, Layer):
-            raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
-        self._net: Network = net if isinstance(net, Network) else Sequential(net)
+        self._net = check_net(net)
         self._loss = check_loss(loss)
         self.backend: Backend = get_backend(device, backend, matmul_precision)
         self.dtype = resolve_dtype(self.backend, dtype)

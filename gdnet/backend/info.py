@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,13 @@ def blas() -> list[dict[str, Any]]:
             for pool in pools]  # fmt: skip
 
 
+def openblas_kernels(pools: Iterable[dict[str, Any]]) -> str | None:
+    """The processor for which OpenBLAS chose its kernels, where the pools of `blas` tell."""
+    return next(
+        (p["architecture"] for p in pools if p.get("internal_api") == "openblas" and p.get("architecture")), None
+    )
+
+
 NARROW = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen")
 """Kernels of OpenBLAS that do not use AVX-512."""
 
@@ -66,7 +74,7 @@ def blas_advice() -> str | None:
     built: Any = np.show_config(mode="dicts")  # type: ignore[call-overload]
     simd = built.get("SIMD Extensions", {})
     wide = {"X86_V4", "AVX512_SKX"} & {*simd.get("found", ()), *simd.get("baseline", ())}
-    kernels = next((pool.get("architecture") for pool in blas() if pool.get("internal_api") == "openblas"), None)
+    kernels = openblas_kernels(blas())
     if not wide or kernels not in NARROW:
         return None
     return (

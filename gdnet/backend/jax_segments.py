@@ -3,7 +3,8 @@
 Written over one flat vector, a compiled step copies: the windows of theta are copied out to feed the products, and the
 gradient is put together from its parts. XLA does not take such cuts apart by itself. Here the step is traced once over
 flat vectors, as it is written, and the trace is carried out on cut ones: what acts on every element acts part by part,
-a window of theta is a part, and joining the gradient joins nothing. All else gets the whole vector: right, only slower.
+a window of theta is a part, and joining the gradient joins nothing. A part has the shape in which the step uses it, for
+XLA is slow at updates of matrices that it sees as vectors. All else gets the whole vector: right, only slower.
 """
 
 import functools
@@ -70,9 +71,12 @@ def recut(vector: Any, shapes: Shapes) -> Cut:
 
 def cut_host(vector: Any, shapes: Shapes) -> Cut:
     """As `recut`, through the host, whose memory it is: there is nothing to compile."""
-    host = np.asarray(vector)
-    parts = [host[a:b].reshape(shape).copy() for (a, b), shape in zip(spans(shapes), shapes, strict=True)]
-    return Cut([jax.device_put(part, vector.sharding) for part in parts])
+    return Cut([jax.device_put(part.copy(), vector.sharding) for part in host_parts(np.asarray(vector), shapes)])
+
+
+def host_parts(host: np.ndarray, shapes: Shapes) -> list[np.ndarray]:
+    """Views of a vector on the host, of these shapes one after the other."""
+    return [host[a:b].reshape(shape) for (a, b), shape in zip(spans(shapes), shapes, strict=True)]
 
 
 def choose_shapes(closed: ClosedJaxpr, size: int) -> Shapes:
@@ -91,12 +95,16 @@ def _windows(jaxpr: Jaxpr, size: int) -> Iterator[tuple[tuple[int, int], tuple[i
     reshapes = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "reshape" and not isinstance(eqn.invars[0], Literal)]
     shaped = {eqn.invars[0]: eqn.outvars[0].aval.shape for eqn in reshapes}
     for eqn in jaxpr.eqns:
-        plain = eqn.primitive.name == "slice" and eqn.params["strides"] in (None, (1,))
-        if plain and eqn.invars[0].aval.shape == (size,):
+        if is_window(eqn) and eqn.invars[0].aval.shape == (size,):
             start, limit = eqn.params["start_indices"][0], eqn.params["limit_indices"][0]
             yield (start, limit), shaped.get(eqn.outvars[0], (limit - start,))
         if eqn.primitive.name in CALLS:
             yield from _windows(_called(eqn).jaxpr, size)
+
+
+def is_window(eqn: Any) -> bool:
+    """Whether it takes elements that stand next to each other."""
+    return eqn.primitive.name == "slice" and eqn.params["strides"] in (None, (1,))
 
 
 def _called(eqn: Any) -> ClosedJaxpr:
@@ -132,7 +140,7 @@ class Interpreter:
         """A mask over the parameters says the same of a whole window: then it is a number there."""
         if np.shape(value) != self.shape or isinstance(value, jax.core.Tracer):
             return value
-        parts = [np.asarray(value)[a:b].reshape(s) for (a, b), s in zip(self.spans, self.shapes, strict=True)]
+        parts = host_parts(np.asarray(value), self.shapes)
         return Cut([jnp.full(p.shape, p.flat[0]) if (p == p.flat[0]).all() else jnp.asarray(p) for p in parts])
 
     def equation(self, eqn: Any, args: list[Any]) -> list[Any]:
@@ -154,7 +162,7 @@ class Interpreter:
             return Cut([bind(eqn, row)[0] for row in zip(*rows, strict=True)])
         if name == "broadcast_in_dim" and shapes[0] == ():
             return Cut([lax.broadcast(args[0], shape) for shape in self.shapes])
-        if name == "slice" and is_cut(args[0]) and params["strides"] in (None, (1,)):
+        if is_window(eqn) and is_cut(args[0]):
             return window(args[0].flat, params["start_indices"][0], params["limit_indices"][0])
         if name == "dynamic_update_slice" and shapes[0] == self.shape and isinstance(eqn.invars[2], Literal):
             return self.updated(self.cut(args[0]), whole(args[1]), int(args[2]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gdnet.backend import numpy_chain
-from gdnet.backend.info import blas, blas_advice, describe_devices
+from gdnet.backend.info import blas, describe_devices
 
 PACKAGES = ("gdnet", "numpy", "array-api-compat", "scipy", "torch", "jax", "jaxlib", "optax", "scikit-learn",
             "cupy-cuda12x", "cupy-cuda13x", "pytest-benchmark")  # fmt: skip
@@ -36,7 +36,6 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions(),
         "blas": blas(),
-        "blas_advice": blas_advice(),
         "compiled_loops": numpy_chain.compiled is not None,
         "threads": threads(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,

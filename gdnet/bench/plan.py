@@ -75,21 +75,24 @@ def _steps(p: Plan) -> Rows:
         yield from steps.compare(problem, backends, p.peers, p.device, p.size.effort)
 
 
+def _brief(effort: Effort) -> Effort:
+    """For one of many sizes."""
+    return replace(effort, rounds=min(effort.rounds, 5), limit=effort.limit / 2)
+
+
 def _grid(p: Plan) -> Rows:
     s = p.size
-    effort = replace(s.effort, rounds=min(s.effort.rounds, 5), limit=s.effort.limit / 2)  # there are many
-    yield from steps.grid(s.networks, s.batches, s.optimizers, p.backends, p.device, effort, s.longest)
+    yield from steps.grid(s.networks, s.batches, s.optimizers, p.backends, p.device, _brief(s.effort), s.longest)
 
 
 def _others(p: Plan) -> Rows:
     s = p.size
     peers = [name for name in p.peers if name not in SLOW_TO_PREPARE and not missing([name])]
-    effort = replace(s.effort, rounds=min(s.effort.rounds, 5), limit=s.effort.limit / 2)
     for network in s.others if peers else ():
         for optimizer in s.optimizers:
             for batch in s.other_batches:
                 problem = replace(network, optimizer=optimizer, batch=batch, name="")
-                yield from steps.compare(problem, p.backends, peers, p.device, effort)
+                yield from steps.compare(problem, p.backends, peers, p.device, _brief(s.effort))
 
 
 SLOW_TO_PREPARE = ("torch.compile", "torch.cudagraph")

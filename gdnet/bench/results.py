@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gdnet.backend.info import openblas_kernels
 from gdnet.bench.environment import environment
 from gdnet.errors import FileError
 
@@ -42,6 +43,5 @@ def hardware(found: dict[str, Any]) -> str:
     e = found["environment"]
     if found["settings"]["device"] != "cpu" and e.get("gpu"):
         return str(e["gpu"])
-    pools = [pool for pool in e.get("blas", ()) if pool.get("internal_api") == "openblas" and pool.get("architecture")]
-    blas = f", OpenBLAS kernels for {pools[0]['architecture']}" if pools else ""
-    return f"{e['cpu']}, {e['usable_cores']} cores{blas}"
+    kernels = openblas_kernels(e.get("blas", ()))
+    return f"{e['cpu']}, {e['usable_cores']} cores" + (f", OpenBLAS kernels for {kernels}" if kernels else "")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, host_generator
-from gdnet.data.arrays import Dataset
+from gdnet.data.arrays import Dataset, is_whole
 from gdnet.errors import OptionError
 
 
@@ -18,8 +18,7 @@ def batches_per_epoch(n: int, batch_size: int | None, drop_last: bool = False) -
     """
     if batch_size is None:
         return 1
-    whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
-    if not whole or not 1 <= batch_size <= n:
+    if not is_whole(batch_size) or not 1 <= batch_size <= n:
         raise OptionError(
             f"batch_size must be an integer from 1 to the number of examples, {n}, or None for all of them; "
             f"got {batch_size!r}"

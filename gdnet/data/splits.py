@@ -1,12 +1,11 @@
 """Training, validation and test parts of a data set, drawn without replacement."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from gdnet.backend import Array, host_generator
-from gdnet.data.arrays import Dataset, name_of
+from gdnet.data.arrays import Dataset, is_whole, name_of
 from gdnet.errors import DataError, OptionError, ShapeError
 
 
@@ -27,8 +26,8 @@ def train_test_split(
     (8, 2)
     """
     n = _length(arrays)
-    real = _is_whole(test_size) or (isinstance(test_size, (float, np.floating)) and np.isfinite(test_size))
-    test = 0 if not real else int(test_size) if _is_whole(test_size) else round(n * test_size)
+    real = is_whole(test_size) or (isinstance(test_size, (float, np.floating)) and np.isfinite(test_size))
+    test = 0 if not real else int(test_size) if is_whole(test_size) else round(n * test_size)
     if not 0 < test < n:
         raise OptionError(
             f"test_size must leave both parts at least one of {n} examples: a fraction between 0 and 1 or a number "
@@ -72,16 +71,12 @@ def k_fold(n: int, k: int = 5, seed: int = 0, stratify: Array | None = None) -> 
     4 2
     4 2
     """
-    if not _is_whole(n) or n < 2:
+    if not is_whole(n) or n < 2:
         raise OptionError(f"n must be the number of examples, an integer of at least 2, got {n!r}")
-    if not _is_whole(k) or not 2 <= k <= n:
+    if not is_whole(k) or not 2 <= k <= n:
         raise OptionError(f"k must be from 2 to the number of examples, {n}, got {k!r}")
     folds = _cut(n, [n // k + (i < n % k) for i in range(k)], seed, stratify)
     return ((np.concatenate(folds[:i] + folds[i + 1 :]), folds[i]) for i in range(k))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _length(arrays: tuple[Array, ...]) -> int:
@@ -102,7 +97,7 @@ def _take(array: Array, index: np.ndarray) -> Array:
 
 def _cut(n: int, sizes: list[int], seed: int, labels: Array | None) -> list[np.ndarray]:
     """Disjoint random parts of 0..n-1 of these sizes; each has its share of every class if labels are given."""
-    if not _is_whole(seed) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise OptionError(f"seed must be an integer of at least 0, got {seed!r}")
     rng = host_generator(int(seed), "split")
     order = rng.permutation(n)

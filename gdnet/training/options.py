@@ -10,6 +10,7 @@ import numpy as np
 
 from gdnet.backend import Backend
 from gdnet.backend.base import check_float
+from gdnet.data.arrays import is_whole
 from gdnet.errors import OptionError
 
 
@@ -19,8 +20,7 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     >>> check_count("epochs", 3)
     3
     """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:
+    if not is_whole(value) or value < least:
         raise OptionError(f"{name} must be an integer of at least {least}, got {value!r}")
     return int(value)
 
@@ -71,7 +71,7 @@ def check_shape(name: str, value: Any) -> tuple[int, ...]:
     (28, 28)
     """
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (None,)
-    if not all(isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k > 0 for k in sizes):
+    if not all(is_whole(k) and k > 0 for k in sizes):
         raise OptionError(f"{name} must be a tuple of positive integers such as (4,), got {value!r}")
     return tuple(int(k) for k in sizes)
 

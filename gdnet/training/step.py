@@ -31,6 +31,18 @@ def check_optimizer(optimizer: Any) -> Optimizer:
     raise OptionError(f"optimizer must be an Optimizer object, {hint}; got {optimizer!r}")
 
 
+def check_net(net: Any) -> Network:
+    """`net` as a network, which a layer alone is too; an `OptionError` for all else.
+
+    >>> import gdnet as gd
+    >>> check_net(gd.Dense(2, 1))
+    Sequential(Dense(2, 1))
+    """
+    if isinstance(net, type) or not isinstance(net, Layer):
+        raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
+    return net if isinstance(net, Network) else Sequential(net)
+
+
 def check_loss(loss: Any) -> Loss:
     """`loss` if it is one; an `OptionError` otherwise.
 
@@ -66,11 +78,9 @@ def training_step(net: Layer, loss: Loss, optimizer: Optimizer, *, seed: int = 0
     >>> bool(value < 1e-12)
     True
     """
-    if isinstance(net, type) or not isinstance(net, Layer):
-        raise OptionError(f"net must be a network such as gd.Sequential(...), got {net!r}")
+    network = check_net(net)
     check_loss(loss)
     check_optimizer(optimizer)
-    network = net if isinstance(net, Network) else Sequential(net)
     steps: dict[Any, Step] = {}
 
     def step(
