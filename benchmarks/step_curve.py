@@ -14,7 +14,7 @@ import numpy as np
 
 import gdnet as gd
 from gdnet.backend import get_backend
-from gdnet.network.numerical import numerical_gradient_of
+from gdnet.network.structured_gradient import numerical_gradient_of
 
 METHODS = ("forward", "central")
 

@@ -11,10 +11,10 @@ import numpy as np
 
 import gdnet as gd
 from gdnet.backend.info import blas_advice, describe_devices, describe_libraries
+from gdnet.checks import check_count
 from gdnet.errors import GdnetError, OptionError
 from gdnet.report.metrics import r2
 from gdnet.report.tables import table
-from gdnet.training.options import check_count
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "silu", "elu", "selu", "softplus", "leakyrelu")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion")

@@ -7,23 +7,24 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, Key, get_backend
-from gdnet.backend.base import FLOATS
-from gdnet.backend.memory import device_memory
+from gdnet.backend.base import FLOATS, resolve_dtype
+from gdnet.backend.out_of_memory import device_memory
+from gdnet.checks import check_count, check_fraction, check_names, check_shape
 from gdnet.data import Dataset, check_data, split
 from gdnet.data.arrays import is_integer
 from gdnet.data.checks import WEIGHTS, check_finite
 from gdnet.errors import ArrayError, FileError, NotBuilt, OptionError, ShapeError
+from gdnet.files import archive, spec
 from gdnet.layers import Layer
 from gdnet.losses import Loss, class_weights_to_sample_weights
 from gdnet.network import Network, Objective
 from gdnet.optimizers import SGD, Optimizer
-from gdnet.training import checkpoint, files, spec
+from gdnet.training import checkpoint
 from gdnet.training.callbacks import Callback, ProgressBar, check_callbacks
 from gdnet.training.feed import Feed
 from gdnet.training.history import History
 from gdnet.training.loop import Run, check_batching, train
-from gdnet.training.metrics import CHUNK, Scorer, metric_of
-from gdnet.training.options import check_count, check_fraction, check_names, check_shape, resolve_dtype
+from gdnet.training.scorer import CHUNK, Scorer, metric_of
 from gdnet.training.step import FullBatchStep, Step, check_loss, check_net, check_optimizer, step_on
 from gdnet.training.stopping import StopOnNaN
 from gdnet.vector import Layout
@@ -411,7 +412,7 @@ class Model:
         self, x: Any, t: Any = None, method: str = "central", h: float | None = None, sample_weight: Any = None
     ) -> Array:
         """∂loss/∂theta by differences, (P,): the independent witness of `gradient`."""
-        from gdnet.network.numerical import numerical_gradient_of
+        from gdnet.network.structured_gradient import numerical_gradient_of
 
         objective = self.objective(x, t, sample_weight)
         return numerical_gradient_of(objective, self.theta, method=method, h=h)
@@ -426,11 +427,11 @@ class Model:
             "layout": [[name, list(shape)] for name, shape in self.layout.shapes.items()],
         }  # fmt: skip
         tensors = self.layout.split(self.backend.to_numpy(self.theta))
-        files.write(files.check_writable(path), KIND, tensors, content, keep_previous=False)
+        archive.write(archive.check_writable(path), KIND, tensors, content, keep_previous=False)
 
     def load_parameters(self, path: str | Path) -> None:
         """Take the parameters from a model file or checkpoint of the same network; the model is unchanged on error."""
-        tensors, content = files.read(path, (KIND, checkpoint.KIND))
+        tensors, content = archive.read(path, (KIND, checkpoint.KIND))
         content = content.get("settings", content)
         if self._layout is None:
             self.build(content["in_shape"])
@@ -474,7 +475,7 @@ def load(
     (Sequential(Dense(3, 2), Tanh()), True)
     """
     classes = spec.check_custom(custom)
-    _, content = files.read(path, (KIND, checkpoint.KIND))
+    _, content = archive.read(path, (KIND, checkpoint.KIND))
     content = content.get("settings", content)
     net = spec.read_network(content["network"], classes)
     loss = spec.read_loss(content["loss"], classes)

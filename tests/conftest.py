@@ -6,6 +6,10 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small products, and a test process on every core
 
+import importlib.util
+import re
+from pathlib import Path
+
 import pytest
 
 from gdnet.errors import DeviceError
@@ -15,6 +19,14 @@ from gdnet.testing.backends import NAMES, BackendUnderTest, backend_under_test, 
 def pytest_addoption(parser):
     parser.addoption("--require-cuda", action="store_true", help="fail, rather than leave out, the tests marked gpu")
     parser.addoption("--require-all", action="store_true", help="fail, rather than skip, where torch or jax is missing")
+
+
+def pytest_configure(config):
+    """Doctests of a module are collected where the array library that it imports can be used; CuPy imports on a GPU."""
+    for module in (Path(__file__).parents[1] / "gdnet" / "backend").rglob("*.py"):
+        needed = re.findall(r"^(?:import|from) (cupy|jax|torch)\b", module.read_text(encoding="utf-8"), re.M)
+        if any(name == "cupy" or importlib.util.find_spec(name) is None for name in needed):
+            config.option.ignore_glob = [*(config.option.ignore_glob or []), str(module)]
 
 
 def cuda_missing() -> str:

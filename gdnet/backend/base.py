@@ -5,13 +5,14 @@ handed down; nothing below asks an array for its namespace again. The bodies her
 library nobody has heard of works; the backends beside this file override what their library does better.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import to_device
 
-from gdnet.backend.special import erf
+from gdnet.backend.erf import erf
 from gdnet.errors import OptionError
 
 Array = Any
@@ -165,3 +166,18 @@ def check_float(dtype: str) -> str:
     if dtype not in FLOATS:
         raise OptionError(f"dtype must be one of {', '.join(FLOATS)}, got {dtype!r}; half precision is not supported")
     return dtype
+
+
+def resolve_dtype(backend: Backend, dtype: str) -> str:
+    """`dtype` if the library computes in it; JAX gives float32 for float64 unless told otherwise."""
+    name = check_float(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = str(backend.asarray(np.zeros(1), name).dtype)
+    if not made.endswith(name):
+        raise OptionError(
+            f"dtype {name!r} was asked for and {backend.name} makes {made}: float64 is switched off in this JAX. Set "
+            f'the environment variable JAX_ENABLE_X64=1 (or jax.config.update("jax_enable_x64", True)) before the '
+            f'first array, or use dtype="float32"'
+        )
+    return name

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gdnet.backend import numpy_chain
-from gdnet.backend.cuda import require_cuda
+from gdnet.backend.cupy.detect import require_cuda
+from gdnet.backend.numpy.compiler import chain
 from gdnet.errors import DeviceError
 
 
@@ -28,7 +28,7 @@ def devices() -> list[str]:
 
 def describe_devices() -> list[tuple[str, str]]:
     """(device, what it is or why it cannot be used)."""
-    loops = "no compiled loops: install a C compiler, then gdnet" if numpy_chain.compiled is None else "compiled loops"
+    loops = "no compiled loops: install a C compiler, then gdnet" if chain.compiled is None else "compiled loops"
     rows = [("cpu", f"{platform.machine()}, {os.cpu_count()} cores, {loops}")]
     try:
         cp = require_cuda(0)

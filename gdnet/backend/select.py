@@ -17,7 +17,7 @@ from array_api_compat import (
 from array_api_compat import device as device_of
 
 from gdnet.backend.base import Backend
-from gdnet.backend.numpy_backend import NumpyBackend
+from gdnet.backend.numpy.backend import NumpyBackend
 from gdnet.errors import ArrayError, DeviceError, OptionError
 
 MATMUL_PRECISIONS = ("highest", "tf32")
@@ -29,14 +29,14 @@ _NUMPY = NumpyBackend()
 def _named(name: str, device: Any, tf32: bool = False) -> Backend:
     """The one backend object of a library on a device. Arrays lead to that without TF32."""
     if name == "torch":
-        from gdnet.backend.torch_backend import TorchBackend
+        from gdnet.backend.torch.backend import TorchBackend
 
         return TorchBackend(device)
     if name == "jax":
-        from gdnet.backend.jax_backend import JaxBackend
+        from gdnet.backend.jax.backend import JaxBackend
 
         return JaxBackend(device)
-    from gdnet.backend.cupy_backend import CupyBackend
+    from gdnet.backend.cupy.backend import CupyBackend
 
     return CupyBackend(device, tf32)
 
@@ -127,7 +127,7 @@ def _get_backend(device: str, backend: Any) -> Backend:
     if name == "cupy":
         if cpu:
             raise DeviceError("wrong-device", 'CuPy arrays live on a CUDA device: give device="cuda"')
-        from gdnet.backend.cuda import require_cuda
+        from gdnet.backend.cupy.detect import require_cuda
 
         require_cuda(index)
         found = _named("cupy", index)
@@ -182,7 +182,7 @@ def backend_of(*arrays: Any, names: tuple[str, ...] = ()) -> Backend:
 def _backend_of(array: Any, label: str) -> Backend:
     if isinstance(array, (np.ndarray, np.generic)):
         return _NUMPY
-    array = getattr(array, "parts", (array,))[0]  # a vector in parts lives where they do (`jax_cut.Cut`)
+    array = getattr(array, "parts", (array,))[0]  # a vector in parts lives where they do (`jax.cut.Cut`)
     if not is_array_api_obj(array):
         raise ArrayError(f"{label} must be an array, got {type(array).__name__}: wrap it, as in numpy.asarray(...)")
     if is_torch_array(array):

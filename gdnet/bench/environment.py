@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gdnet.backend import numpy_chain
 from gdnet.backend.info import blas, describe_devices
+from gdnet.backend.numpy.compiler import chain
 
 PACKAGES = ("gdnet", "numpy", "array-api-compat", "scipy", "torch", "jax", "jaxlib", "optax", "scikit-learn",
             "cupy-cuda12x", "cupy-cuda13x", "pytest-benchmark")  # fmt: skip
@@ -36,7 +36,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions(),
         "blas": blas(),
-        "compiled_loops": numpy_chain.compiled is not None,
+        "compiled_loops": chain.compiled is not None,
         "threads": threads(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }

@@ -16,7 +16,7 @@ from gdnet.backend import Backend
 from gdnet.bench.candidates import kind_of, wait_for
 from gdnet.bench.problems import Problem, sizes_text
 from gdnet.bench.timing import Call, Effort, race
-from gdnet.network.numerical import numerical_gradient_of
+from gdnet.network.structured_gradient import numerical_gradient_of
 
 H = 1e-4
 TEXTBOOK = Problem((784, 50, 10), "sigmoid", 100, dtype="float64")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gdnet.backend import Backend
-from gdnet.backend.numpy_trace import Tape
+from gdnet.backend.numpy.compiler.trace import Tape
 from gdnet.backend.tree import flatten, unflatten
 from gdnet.bench.candidates import GdnetStep, kind_of
 from gdnet.bench.problems import Problem, sizes_text

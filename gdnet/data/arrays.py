@@ -206,15 +206,6 @@ def is_integer(array: Array) -> bool:
     return name_of(array).startswith(("int", "uint", "bool"))
 
 
-def is_whole(value: Any) -> bool:
-    """Whether a value that a user gave is one integer.
-
-    >>> is_whole(3), is_whole(np.int64(3)), is_whole(3.0), is_whole(True)
-    (True, True, False, False)
-    """
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def _final(array: Array, real: str | None) -> bool:
     """Whether the array can be trained on without a conversion: reals of this dtype, or labels of a usual width."""
     if isinstance(array, np.ndarray) and not array.dtype.isnative:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, host_generator
-from gdnet.data.arrays import Dataset, is_whole
+from gdnet.checks import is_whole
+from gdnet.data.arrays import Dataset
 from gdnet.errors import OptionError
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gdnet.backend import Array, host_generator
-from gdnet.data.arrays import Dataset, is_whole, name_of
+from gdnet.checks import is_whole
+from gdnet.data.arrays import Dataset, name_of
 from gdnet.errors import DataError, OptionError, ShapeError
 
 

@@ -1,125 +1,144 @@
-"""What the Jacobians of all composites share: each layer's part, by name, and second derivatives for layers without."""
+"""What every composite has: its layers, their parameters by name, its layout and its initial vector."""
 
-import warnings
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from gdnet.backend import Array
-from gdnet.layers import Context, Jacobian, Layer, Params
-from gdnet.layers.jacobian import Pull, added
-
-Call = tuple[Layer, Params, Array, Context]
-"""A layer's call inside a composite, (layer, params, x, context): enough to make it again, but for an activation that a
-kernel has joined with the bias b of the layer before: its x lacks b, which its Jacobian holds as `bias`."""
+from gdnet.backend import Array, backend_of, host_generator
+from gdnet.backend.base import check_float
+from gdnet.errors import NotBuilt, OptionError, ShapeError
+from gdnet.layers import Layer, Shape
+from gdnet.vector import Layout
 
 
-class CompositeJacobian(Jacobian):
-    """The Jacobians of a composite's layers. Subclasses say how they act together, in `jvp`, `vjp` and `dvjp`."""
+class Network(Layer):
+    """A composite layer, with its parameters as one flat vector `theta`."""
 
-    def __init__(
-        self, calls: list[Call], jacobians: list[Jacobian], names: list[dict[str, str]], context: Context
-    ) -> None:
-        self.calls, self.jacobians, self.names = calls, jacobians, names
-        self.xp, self.needs_dx = context.xp, context.need_dx
+    def resolve(self, in_shape: Shape | None = None) -> Shape:
+        """The input shape: the given one if it fits, else the one that the layers fix."""
+        if in_shape is None and self.in_shape is None:
+            raise NotBuilt(
+                f"the input's size is not known: give it to the first layer, as in Dense(784, 50), or pass in_shape "
+                f"to {self!r}"
+            )
+        if in_shape is not None and self.in_shape not in (None, tuple(in_shape)):
+            raise ShapeError(f"the network takes examples of shape {self.in_shape}, got {tuple(in_shape)}")
+        return tuple(in_shape) if in_shape is not None else self.in_shape  # type: ignore[return-value]
 
-    def own(self, i: int, params: Mapping[str, Array]) -> dict[str, Array]:
-        """Layer i's share of the composite's parameters, under its own names."""
-        return {name: params[full] for name, full in self.names[i].items()} if params else {}
+    def layout(self, in_shape: Shape | None = None) -> Layout:
+        """Names and shapes of all parameters, in construction order."""
+        return Layout(self.shapes(self.resolve(in_shape)))
 
-    def full(self, found: list[tuple[int, dict[str, Array]]]) -> dict[str, Array]:
-        """The layers' shares under the composite's names, in construction order."""
-        return {self.names[i][name]: value for i, own in sorted(found, key=_index) for name, value in own.items()}
+    def initial(self, seed: int = 0, in_shape: Shape | None = None) -> np.ndarray:
+        """Initial parameters as a float64 vector on the host; the same for every backend.
 
-    def push(self, i: int, dparams: Params, dx: Array | None) -> Array | None:
-        """Layer i's `jvp`; None where neither its parameters nor its input move."""
-        own = self.own(i, dparams)
-        if dx is None:
-            if not own:
-                return None
-            if self.jacobians[i].needs_dx:
-                dx = self._still(i, own)
-        return self.jacobians[i].jvp(own, dx)
+        >>> from gdnet.layers import Dense
+        >>> from gdnet.network import Sequential
+        >>> Sequential(Dense(3, 2)).initial(seed=0).shape
+        (8,)
+        """
+        in_shape = self.resolve(in_shape)
+        layout = self.layout(in_shape)
+        return layout.join_host(self.init(in_shape, host_generator(seed, "init")))
 
-    def _still(self, i: int, own: Params) -> Array:
-        """A zero tangent of layer i's input, with the batch axes of its parameters' tangents."""
-        (_, params, x, context), name = self.calls[i], next(iter(own))
-        lead = own[name].shape[: own[name].ndim - params[name].ndim]
-        return self.xp.zeros((*lead, *x.shape), dtype=x.dtype, device=context.backend.device)
-
-    def bend(self, i: int, dparams: Params, dx: Array | None, gy: Array, dgy: Array | None) -> Pull:
-        """Layer i's `dvjp`, with None for what does not move."""
-        J, own = self.jacobians[i], self.own(i, dparams)
-        if dx is None and not own:
-            return ({}, None) if dgy is None else J.vjp(dgy)
-        if dx is None and J.needs_dx:
-            dx = self._still(i, own)
-        if J.has_curve:
-            return J.dvjp(own, dx, gy, dgy)
-        bent = numerical_curve(self.calls[i], own, dx, gy)
-        return bent if dgy is None else added(J.vjp(dgy), bent)
-
-    def curve(self, dparams: Params, dx: Array, gy: Array) -> Pull:
-        return self.dvjp(dparams, dx, gy, None)
-
-    def dvjp(self, dparams: Params, dx: Array, gy: Array, dgy: Array | None) -> Pull:
-        raise NotImplementedError(f"{type(self).__name__} has no second-derivative term")
+    def parameters(self, like: Array, seed: int = 0, dtype: str | None = None) -> Array:
+        """Initial `theta` in the library, on the device and (unless given) of the dtype of the data `like`."""
+        backend = backend_of(like)
+        name = dtype or ("float64" if "64" in str(like.dtype) else "float32")
+        return backend.asarray(self.initial(seed, tuple(like.shape[1:])), check_float(name))
 
 
-def _index(found: tuple[int, Any]) -> int:
-    return found[0]
+class Plan(NamedTuple):
+    """What a composite makes of one input shape, worked out once."""
+
+    out_shape: Shape
+    inputs: list[Shape]
+    """Each layer's input."""
+    outputs: list[Shape]
+    """Each layer's output."""
+    shapes: dict[str, Shape]
+    names: list[dict[str, str]]
+    """For each layer: its own parameter names -> their names in the composite."""
+    first: int
+    """The first layer that has parameters."""
 
 
-def numerical_curve(call: Call, dparams: Params, dx: Array | None, gy: Array) -> Pull:
-    """A layer's second-derivative term by central differences of its exact `vjp`, with a warning.
+class Composite(Network):
+    """A layer made of layers. Parameters are named by position: `"0.W"`, `"2.b"`, `"1.0.W"`."""
 
-    The step is eps^(1/3) of the size of what moves; the result has about two thirds of the digits of the dtype.
-    """
-    layer, params, x, context = call
-    warnings.warn(
-        f"{layer!r} has no `curve`: its second derivatives come from differences of vjp, slower and less exact",
-        UserWarning,
-        stacklevel=2,
-    )
-    xp, y_ndim = context.xp, 1 + len(layer.out_shape(tuple(x.shape[1:])))
-    values = {**params, "": x}  # "" is x, the one name that no parameter has
-    moves = {**dparams} if dx is None else {**dparams, "": dx}
-    leads = [tuple(move.shape[: move.ndim - values[name].ndim]) for name, move in moves.items()]
-    lead = np.broadcast_shapes(*leads)
-    if lead:  # one evaluation for each tangent; without, the axes of gy go through together
-        lead = np.broadcast_shapes(lead, tuple(gy.shape[: gy.ndim - y_ndim]))
-        moves = {name: xp.broadcast_to(move, (*lead, *values[name].shape)) for name, move in moves.items()}
-        gy = xp.broadcast_to(gy, (*lead, *gy.shape[gy.ndim - y_ndim :]))
+    chained: ClassVar[bool] = True
+    """Whether a layer's input is the output of the one before it, or the input of the whole."""
+    argument: ClassVar[str] = "layers"
+    """What the constructor calls the layers."""
 
-    def slope(index: tuple[int, ...]) -> Pull:
-        point = {name: move[(*index, ...)] if index else move for name, move in moves.items()}
-        size, length = _largest(xp, [values[name] for name in point], 1.0), _largest(xp, [*point.values()], 0.0)
-        h = float(xp.finfo(gy.dtype).eps) ** (1 / 3) * size / xp.where(length > 0, length, xp.ones_like(length))
+    def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise OptionError(f"{type(self).__name__} needs at least one layer")
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise OptionError(
+                    f"{type(self).__name__}: layer {i} is a {type(layer).__name__}, not a Layer "
+                    "(write ReLU(), not ReLU)"
+                )
+        self.layers = layers
+        self._plans: dict[Shape, Plan] = {}
+        self.stochastic = any(layer.stochastic for layer in layers)
+        self.keeps_shape = all(layer.keeps_shape for layer in layers)
+        for layer in layers:  # in a chain, only layers that keep the shape may precede the one that fixes it
+            if layer.in_shape is not None or (self.chained and not layer.keeps_shape):
+                self.in_shape = layer.in_shape
+                break
 
-        def vjp(step: Array) -> Pull:
-            moved = values | {name: values[name] + step * move for name, move in point.items()}
-            x = moved.pop("")
-            return layer.forward(moved, x, context)[1].vjp(gy[(*index, ...)] if index else gy)
+    def merged(self, in_shape: Shape, outputs: list[Shape]) -> Shape:
+        """The output's shape, from the layers' outputs."""
+        return outputs[-1]
 
-        (p, x), (q, z) = vjp(h), vjp(-h)
-        return {name: (p[name] - q[name]) / (2.0 * h) for name in p}, None if x is None else (x - z) / (2.0 * h)
+    def plan(self, in_shape: Shape) -> Plan:
+        """What follows from the input's shape."""
+        if in_shape not in self._plans:
+            self._plans[in_shape] = self._make_plan(in_shape)
+        return self._plans[in_shape]
 
-    if not lead:
-        return slope(())
-    found = [slope(index) for index in np.ndindex(*lead)]
+    def _make_plan(self, in_shape: Shape) -> Plan:
+        inputs: list[Shape] = []
+        outputs: list[Shape] = []
+        shapes: dict[str, Shape] = {}
+        names: list[dict[str, str]] = []
+        for i, layer in enumerate(self.layers):
+            shape = outputs[-1] if self.chained and outputs else in_shape
+            try:
+                out, own = layer.out_shape(shape), layer.shapes(shape)
+            except ShapeError as error:
+                raise ShapeError(f"layer {i}: {error}") from None
+            inputs.append(shape)
+            outputs.append(tuple(out))
+            names.append({name: f"{i}.{name}" for name in own})
+            shapes.update({f"{i}.{name}": size for name, size in own.items()})
+        first = next((i for i, own in enumerate(names) if own), len(names))
+        return Plan(self.merged(in_shape, outputs), inputs, outputs, shapes, names, first)
 
-    def stacked(parts: list[Array]) -> Array:
-        return xp.reshape(xp.stack(parts), (*lead, *parts[0].shape))
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return self.plan(tuple(in_shape)).out_shape
 
-    cparams = {name: stacked([own[name] for own, _ in found]) for name in found[0][0]}
-    return cparams, None if found[0][1] is None else stacked([x for _, x in found])
+    def shapes(self, in_shape: Shape) -> dict[str, Shape]:
+        return self.plan(tuple(in_shape)).shapes
 
+    def init(self, in_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        inputs = self.plan(tuple(in_shape)).inputs
+        return {
+            f"{i}.{name}": value
+            for i, layer in enumerate(self.layers)
+            for name, value in layer.init(inputs[i], rng).items()
+        }
 
-def _largest(xp: Any, arrays: list[Array], least: float) -> Array:
-    """The largest magnitude among all elements, at least `least`, as a scalar on the device."""
-    found = [xp.max(xp.abs(a)) for a in arrays]
-    largest = xp.full_like(found[0], least)
-    for value in found:
-        largest = xp.maximum(largest, value)
-    return largest
+    def config(self) -> dict[str, Any]:
+        return {self.argument: [layer.spec() for layer in self.layers]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        options = {name: value for name, value in config.items() if name != cls.argument}
+        return cls(*map(Layer.from_spec, config[cls.argument]), **options)
+
+    def __repr__(self) -> str:
+        options = [f"{name}={value!r}" for name, value in self.config().items() if name != self.argument]
+        return f"{type(self).__name__}({', '.join([*map(repr, self.layers), *options])})"

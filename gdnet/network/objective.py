@@ -7,7 +7,7 @@ from gdnet.backend import Array, Backend, Key
 from gdnet.layers import Context
 from gdnet.losses import Loss
 from gdnet.maps import Map, symmetric
-from gdnet.network.build import Network
+from gdnet.network.composite import Network
 from gdnet.network.curvature import GaussNewton, PredictionJacobian, RootJacobian, working_size
 from gdnet.vector import Layout
 

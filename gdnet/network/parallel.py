@@ -8,8 +8,8 @@ from gdnet.backend import Array
 from gdnet.errors import OptionError, ShapeError
 from gdnet.layers import Context, Jacobian, Layer, Params, Shape
 from gdnet.layers.jacobian import Pull, plus
-from gdnet.network.build import Composite
-from gdnet.network.composite import Call, CompositeJacobian
+from gdnet.network.composite import Composite
+from gdnet.network.composite_jacobian import Call, CompositeJacobian
 
 
 class Parallel(Composite):

@@ -6,7 +6,7 @@ from gdnet.backend import Array
 from gdnet.errors import ShapeError
 from gdnet.layers import Context, Jacobian, Layer, Params, Shape
 from gdnet.layers.jacobian import Pull, plus
-from gdnet.network.build import Composite
+from gdnet.network.composite import Composite
 from gdnet.network.sequential import Sequential
 
 

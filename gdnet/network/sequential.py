@@ -7,8 +7,8 @@ from typing import Any
 from gdnet.backend import Array
 from gdnet.layers import Context, Elementwise, Jacobian, Layer, Params
 from gdnet.layers.jacobian import Pull, plus
-from gdnet.network.build import Composite
-from gdnet.network.composite import Call, CompositeJacobian
+from gdnet.network.composite import Composite
+from gdnet.network.composite_jacobian import Call, CompositeJacobian
 
 
 class Sequential(Composite):

@@ -1,24 +1,16 @@
 """Optimizers: vector algebra over evaluations."""
 
-from gdnet.optimizers.averaging import Averaged
 from gdnet.optimizers.base import FirstOrder, Info, Optimizer
-from gdnet.optimizers.constrained.functions import Constraint as Constraint
 from gdnet.optimizers.constrained.interior_point import InteriorPoint
-from gdnet.optimizers.constrained.objective import OutputConstraint as OutputConstraint
-from gdnet.optimizers.constrained.objective import output_bounds as output_bounds
+from gdnet.optimizers.constrained.network_functions import OutputConstraint as OutputConstraint
+from gdnet.optimizers.constrained.network_functions import output_bounds as output_bounds
 from gdnet.optimizers.constrained.quadratic_program import quadratic_program
+from gdnet.optimizers.constrained.user_functions import Constraint as Constraint
 from gdnet.optimizers.first_order.adam import Adam, AdamW, NAdam
 from gdnet.optimizers.first_order.adaptive import AdaGrad, RMSProp
+from gdnet.optimizers.first_order.averaging import Averaged
 from gdnet.optimizers.first_order.momentum import Momentum, Nesterov
-from gdnet.optimizers.first_order.sgd import SGD
-from gdnet.optimizers.first_order.sign import Lion, Rprop
-from gdnet.optimizers.function import FunctionObjective
-from gdnet.optimizers.gauss_newton.bayesian_regularization import BayesianRegularization
-from gdnet.optimizers.gauss_newton.least_squares import least_squares
-from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
-from gdnet.optimizers.minimize import minimize
-from gdnet.optimizers.result import OptimizeResult
-from gdnet.optimizers.schedules import (
+from gdnet.optimizers.first_order.schedules import (
     ConstantRate,
     CosineDecay,
     ExponentialDecay,
@@ -27,6 +19,14 @@ from gdnet.optimizers.schedules import (
     Schedule,
     StepDecay,
 )
+from gdnet.optimizers.first_order.sgd import SGD
+from gdnet.optimizers.first_order.sign import Lion, Rprop
+from gdnet.optimizers.gauss_newton.bayesian_regularization import BayesianRegularization
+from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
+from gdnet.optimizers.result import OptimizeResult
+from gdnet.optimizers.scipy_api.function import FunctionObjective
+from gdnet.optimizers.scipy_api.least_squares import least_squares
+from gdnet.optimizers.scipy_api.minimize import minimize
 from gdnet.optimizers.solver import Solver
 from gdnet.optimizers.unconstrained.bfgs import BFGS
 from gdnet.optimizers.unconstrained.conjugate_gradient import ConjugateGradient

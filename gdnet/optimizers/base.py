@@ -18,8 +18,8 @@ import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import OptionError, ShapeError
+from gdnet.optimizers.first_order.schedules import Schedule
 from gdnet.optimizers.options import DOMAINS, check_options, checked, options_of, short_repr
-from gdnet.optimizers.schedules import Schedule
 from gdnet.vector import Layout
 
 

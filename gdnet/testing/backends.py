@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, get_backend
-from gdnet.backend.numpy_backend import NumpyBackend
+from gdnet.backend.numpy.backend import NumpyBackend
 from gdnet.errors import ArrayError
 
 NAMES = ("numpy", "numpy-readonly", "strict-device1", "strict-no-host-reads", "torch", "jax", "cuda")

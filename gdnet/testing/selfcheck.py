@@ -16,7 +16,7 @@ from gdnet.optimizers import FirstOrder
 from gdnet.testing.cases import LAYERS
 from gdnet.testing.cases_losses import LOSSES
 from gdnet.testing.cases_optimizers import FIRST_ORDER
-from gdnet.testing.checks import check_layer
+from gdnet.testing.layers import check_layer
 from gdnet.testing.losses import check_loss
 from gdnet.training import training_step
 

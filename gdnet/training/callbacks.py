@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gdnet.checks import check_count, check_names, check_path, check_real
 from gdnet.errors import OptionError
-from gdnet.training.files import check_writable
-from gdnet.training.options import check_count, check_names, check_path, check_real
+from gdnet.files.archive import check_writable
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdnet.backend import Backend
+from gdnet.checks import check_count, check_path
 from gdnet.data.arrays import Dataset
 from gdnet.errors import FileError, OptionError
-from gdnet.training import files
+from gdnet.files import archive
 from gdnet.training.callbacks import Callback, StopTraining
 from gdnet.training.history import History
-from gdnet.training.options import check_count, check_path
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run
@@ -50,7 +50,7 @@ class Checkpoint(Callback):
         return self.unit == "iteration"
 
     def on_train_begin(self, run: "Run") -> None:
-        files.check_writable(self.path)
+        archive.check_writable(self.path)
         self.saved_at = None
 
     def on_iteration_end(self, run: "Run") -> None:
@@ -87,12 +87,12 @@ def save(run: "Run", path: str | Path) -> None:
         "settings": run.settings, "position": [run.epoch, run.iteration], "state": state,
         "callbacks": callbacks, "history": run.history.pack(), "stopped": stopped,
     }  # fmt: skip
-    files.write(path, KIND, tensors, content)
+    archive.write(path, KIND, tensors, content)
 
 
 def restore(run: "Run", path: str | Path) -> None:
     """Put a new run where the saved one stood; a `FileError` if it is a run of something else."""
-    tensors, content = files.read(path, (KIND,))
+    tensors, content = archive.read(path, (KIND,))
     check_settings(path, content["settings"], run.settings)
     callbacks = _remembering(run)
     kept = [(name, state) for name, state in content["callbacks"] if state != {"dict": {}}]

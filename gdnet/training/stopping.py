@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdnet.checks import check_count, check_names, check_real
 from gdnet.training.callbacks import Callback, better, monitored, worst
-from gdnet.training.options import check_count, check_names, check_real
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run

@@ -9,7 +9,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from gdnet.backend.cuda_sources import ACTIVATIONS, BIASED, LOSSES, SOFTMAX_CROSS_ENTROPY, UPDATES
+from gdnet.backend.cupy.sources import ACTIVATIONS, BIASED, LOSSES, SOFTMAX_CROSS_ENTROPY, UPDATES
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 NAMES = [*ACTIVATIONS, *BIASED, *LOSSES, *UPDATES, "uniform", "sign"]
@@ -77,7 +77,7 @@ def test_the_row_kernel_compiles(cupy, architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_elementwise_kernels_compile(cupy, architecture, dtype):
     """All of them in one source: CuPy's headers take longer to compile than the kernels."""
-    from gdnet.backend.cuda_kernels import ELEMENTWISE, elementwise
+    from gdnet.backend.cupy.kernels import ELEMENTWISE, elementwise
 
     assert set(NAMES) == set(ELEMENTWISE)
     together = "".join(elementwise_source(elementwise(name), dtype) for name in NAMES)
@@ -88,7 +88,7 @@ def test_elementwise_kernels_compile(cupy, architecture, dtype):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_elementwise_kernel_compiles_alone(cupy, name):
     """As CuPy compiles it, and so that a failure names the kernel."""
-    from gdnet.backend.cuda_kernels import elementwise
+    from gdnet.backend.cupy.kernels import elementwise
 
     assert compile_source(elementwise_source(elementwise(name), "float32"), 90)
 

@@ -5,7 +5,7 @@ import pytest
 
 import gdnet as gd
 from gdnet.backend import Backend, get_backend
-from gdnet.backend.memory import bytes_in, device_memory
+from gdnet.backend.out_of_memory import bytes_in, device_memory
 from gdnet.errors import DeviceError
 
 GIB = 1 << 30

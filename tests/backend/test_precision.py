@@ -8,7 +8,7 @@ import pytest
 
 import gdnet as gd
 from gdnet.backend import get_backend, select
-from gdnet.backend.numpy_backend import NumpyBackend
+from gdnet.backend.numpy.backend import NumpyBackend
 from gdnet.bench.candidates import GdnetStep, with_tf32
 from gdnet.bench.problems import Problem
 from gdnet.cli import main

@@ -5,7 +5,7 @@ import pytest
 
 import gdnet as gd
 from gdnet.backend import Key, get_backend
-from gdnet.backend.cuda_sources import ACTIVATIONS
+from gdnet.backend.cupy.sources import ACTIVATIONS
 from gdnet.errors import OptionError
 from gdnet.testing.backends import backend_under_test
 from gdnet.testing.cases_losses import LOSSES
@@ -171,7 +171,7 @@ def test_own_products_equal_cupys(cuda, shapes, dtype):
     """Plain and transposed operands, fresh results and windows at odd places."""
     import cupy
 
-    from gdnet.backend.cublas import Gemm
+    from gdnet.backend.cupy.cublas import Gemm
 
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(shape) for shape in shapes)

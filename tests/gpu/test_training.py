@@ -7,7 +7,7 @@ import pytest
 
 import gdnet as gd
 from gdnet.backend import get_backend
-from gdnet.backend.cuda_graph import CapturedStep
+from gdnet.backend.cupy.graph import CapturedStep
 from gdnet.errors import ArrayError, DeviceError
 from gdnet.testing.backends import backend_under_test
 from gdnet.testing.cases import LAYERS

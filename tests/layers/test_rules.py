@@ -11,7 +11,7 @@ from gdnet.layers import Context, Elementwise, Layer
 from gdnet.network import Composite, Network
 from gdnet.testing.backends import backend_under_test
 from gdnet.testing.cases import LAYERS
-from gdnet.testing.checks import check_layer
+from gdnet.testing.layers import check_layer
 
 CASES = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 ELEMENTWISE = [case for case in LAYERS if isinstance(case.layer, Elementwise) and case.in_shape == (4,)]
@@ -132,7 +132,7 @@ def test_large_logits(bk, name, dtype):
 
 def test_a_backend_may_fuse_a_row():
     """A kernel gives value and derivative at once; the layer's options come as keywords."""
-    from gdnet.backend.numpy_backend import NumpyBackend
+    from gdnet.backend.numpy.backend import NumpyBackend
 
     asked = []
 

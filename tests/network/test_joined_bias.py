@@ -5,7 +5,7 @@ import pytest
 
 import gdnet as gd
 from gdnet.backend import get_backend
-from gdnet.backend.cuda_sources import BIASED
+from gdnet.backend.cupy.sources import BIASED
 from gdnet.layers import Context
 
 HOST = get_backend("cpu")

@@ -7,7 +7,7 @@ import gdnet as gd
 from gdnet.backend import Key
 from gdnet.errors import ArrayError, OptionError
 from gdnet.layers.jacobian import Jacobian
-from gdnet.network.numerical import numerical_gradient_of, rank_one_cross_entropy
+from gdnet.network.structured_gradient import numerical_gradient_of, rank_one_cross_entropy
 
 H = 1e-4
 

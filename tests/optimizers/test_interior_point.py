@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gdnet.errors import OptionError, ShapeError
-from gdnet.optimizers.constrained.functions import Constraint, difference
 from gdnet.optimizers.constrained.interior_point import InteriorPoint, interior_point
-from gdnet.optimizers.function import FunctionObjective
+from gdnet.optimizers.constrained.user_functions import Constraint, difference
+from gdnet.optimizers.scipy_api.function import FunctionObjective
 
 X0 = np.zeros(3)
 

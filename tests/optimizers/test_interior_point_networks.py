@@ -7,7 +7,7 @@ import gdnet as gd
 from gdnet.errors import OptionError, ShapeError
 from gdnet.optimizers.constrained.bounds import bound_vector
 from gdnet.optimizers.constrained.interior_point import InteriorPoint
-from gdnet.optimizers.constrained.objective import OutputConstraint, output_bounds
+from gdnet.optimizers.constrained.network_functions import OutputConstraint, output_bounds
 from gdnet.vector import Layout
 
 X = np.linspace(-3.0, 3.0, 60)[:, None]

@@ -11,7 +11,7 @@ from gdnet.backend import get_backend
 from gdnet.backend.linalg import cholesky_factor, cholesky_solve, solve_triangular
 from gdnet.errors import OptionError
 from gdnet.network.curvature import RootJacobian
-from gdnet.optimizers.gauss_newton.spaces import choose_space, damped_system, flops
+from gdnet.optimizers.gauss_newton.damped_systems import choose_space, damped_system, flops
 
 LOSSES = {
     "squared": (gd.SquaredError(), lambda rng, n, k: rng.normal(size=(n, k))),

@@ -7,7 +7,7 @@ import pytest
 
 import gdnet as gd
 from gdnet.errors import ArrayError, OptionError, ShapeError
-from gdnet.optimizers.minimize import METHODS
+from gdnet.optimizers.scipy_api.minimize import METHODS
 
 FAST = ["bfgs", "lbfgs", "cg", "newton", "newton_cg", "scg"]
 

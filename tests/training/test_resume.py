@@ -14,7 +14,7 @@ import pytest
 
 import gdnet as gd
 from gdnet.errors import FileError
-from gdnet.training import files
+from gdnet.files import archive
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 _spec = importlib.util.spec_from_file_location("killed_run", SCRIPT)
@@ -157,9 +157,9 @@ def test_a_damaged_checkpoint_leaves_the_previous_one(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(FileError, match=r"run\.previous\.safetensors"):
         train(None, gd.Adam(), path, resume=path)
-    resumed = train(None, gd.Adam(), path, resume=files.previous(path))
+    resumed = train(None, gd.Adam(), path, resume=archive.previous(path))
     np.testing.assert_array_equal(resumed.theta, train(None, gd.Adam()).theta)
-    files.read(path, ("checkpoint",))
+    archive.read(path, ("checkpoint",))
 
 
 def test_a_run_that_has_stopped_stays_stopped(tmp_path):
@@ -222,4 +222,4 @@ def test_a_kill_while_writing_leaves_the_old_file_and_no_litter(tmp_path, monkey
                 train(None, gd.Adam(), path, resume=path, epochs=2)
         assert path.read_bytes() == whole
     train(None, gd.Adam(), path, resume=path, epochs=2)
-    assert {p.name for p in tmp_path.iterdir()} == {path.name, files.previous(path).name}
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, archive.previous(path).name}

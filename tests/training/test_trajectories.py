@@ -26,7 +26,7 @@ class Curve(gd.Callback):
 def backend(library):
     if library != "jax-eager":
         return backend_under_test(library).backend
-    from gdnet.backend.jax_backend import JaxBackend
+    from gdnet.backend.jax.backend import JaxBackend
 
     class Eager(JaxBackend):
         def compile(self, step, donate=()):

@@ -2,8 +2,8 @@
 
     min f(x)  s.t.  g(x) <= 0,  h(x) = 0,  lower <= x <= upper
 
-A primal-dual barrier method with slacks on g and a filter line search. `ip_loop` and `ip_core` hold the iteration,
-`ip_kkt` its linear algebra, `ip_filter` the line search, `ip_restoration` what is done when no step is acceptable.
+A primal-dual barrier method with slacks on g and a filter line search. `loop` and `barrier` hold the iteration,
+`kkt` its linear algebra, `filter` the line search, `restoration` what is done when no step is acceptable.
 The linear algebra is dense, in float64 on the host: the functions and the network stay on their device.
 """
 
@@ -17,13 +17,13 @@ import numpy as np
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import OptionError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
+from gdnet.optimizers.constrained.barrier import Options, State, begin
 from gdnet.optimizers.constrained.bounds import bound_vector, cast_inside, host
-from gdnet.optimizers.constrained.core import Options, State, begin
 from gdnet.optimizers.constrained.filter import Filter
-from gdnet.optimizers.constrained.functions import UserFunctions, as_constraints, check_functions_of_x
 from gdnet.optimizers.constrained.loop import advance
-from gdnet.optimizers.constrained.objective import ObjectiveFunctions
+from gdnet.optimizers.constrained.network_functions import ObjectiveFunctions
 from gdnet.optimizers.constrained.problem import Residuals, SlackProblem, check_bounds
+from gdnet.optimizers.constrained.user_functions import UserFunctions, as_constraints, check_functions_of_x
 from gdnet.optimizers.options import check_options
 from gdnet.optimizers.result import OptimizeResult, stop_message
 from gdnet.optimizers.solver import asks_to_stop, check_start
@@ -318,7 +318,7 @@ def interior_point(
     **options
         Fields of `InteriorPoint`.
     """
-    from gdnet.optimizers.function import FunctionObjective
+    from gdnet.optimizers.scipy_api.function import FunctionObjective
     from gdnet.optimizers.solver import as_start
 
     check_functions_of_x(g_le, "g_le")

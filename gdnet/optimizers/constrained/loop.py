@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdnet.optimizers.constrained.core import Options, State, iterate, lower_mu, raise_mu
+from gdnet.optimizers.constrained.barrier import Options, State, iterate, lower_mu, raise_mu
 from gdnet.optimizers.constrained.problem import Residuals, SlackProblem
 from gdnet.optimizers.constrained.restoration import restore
 

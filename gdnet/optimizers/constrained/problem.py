@@ -81,7 +81,7 @@ class Point:
 
 
 class Form:
-    """min f(w) s.t. c(x) + S v = 0 with bounds on w = (x, v); see `ip_kkt`. Base of the problem and its restoration."""
+    """min f(w) s.t. c(x) + S v = 0 with bounds on w = (x, v); see `kkt`. Base of the problem and its restoration."""
 
     n: int
     m: int

@@ -2,7 +2,7 @@
 
     min ρ Σ (p + n) + ½ ζ ||D (w - w_R)||²   s.t.  c(w) - p + n = 0,  p, n >= 0,  bounds on w
 
-It is solved by the same barrier iteration: p and n are two more variables of the diagonal kind (see `ip_kkt`).
+It is solved by the same barrier iteration: p and n are two more variables of the diagonal kind (see `kkt`).
 A minimum with c ≠ 0 is a point of local infeasibility, and that is then what the method reports.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdnet.optimizers.constrained.core import (
+from gdnet.optimizers.constrained.barrier import (
     Options,
     State,
     barrier,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from gdnet.backend import Array, backend_of, overridable
 from gdnet.errors import OptionError
 from gdnet.optimizers.base import FirstOrder
-from gdnet.optimizers.schedules import Schedule
+from gdnet.optimizers.first_order.schedules import Schedule
 
 
 class LionState(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
+from gdnet.optimizers.gauss_newton.damped_systems import choose_space
 from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt, LMMemory, root_of
-from gdnet.optimizers.gauss_newton.spaces import choose_space
 from gdnet.optimizers.solver import Move, Point, SolverInfo, SolverState, read
 
 TINY = 1e-300

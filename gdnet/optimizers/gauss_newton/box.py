@@ -7,7 +7,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import DataError, OptionError
-from gdnet.optimizers.gauss_newton.spaces import ParameterSpace
+from gdnet.optimizers.gauss_newton.damped_systems import ParameterSpace
 
 
 class Box:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
 from gdnet.optimizers.gauss_newton.box import BoxedSpace
+from gdnet.optimizers.gauss_newton.damped_systems import Damped, damped_system
 from gdnet.optimizers.gauss_newton.polish import polish, settle
-from gdnet.optimizers.gauss_newton.spaces import Damped, damped_system
 from gdnet.optimizers.solver import Move, Point, Solver, read
 
 ATTEMPTS = 200
@@ -96,7 +96,7 @@ class LevenbergMarquardt(Solver):
     Hagan and Menhaj (1994), IEEE TNN 5(6).
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> valley = FunctionObjective(residual=lambda x: np.array([10 * (x[1] - x[0] ** 2), 1 - x[0]]))
     >>> found = LevenbergMarquardt().run(valley, np.array([-1.2, 1.0]))
     >>> np.round(found.x, 6), found.success
@@ -333,7 +333,7 @@ def warn_without_curvature(at: Point) -> None:
 
 def _dense_root(point: Point) -> Any:
     """A plain function's residual and Jacobian map as a root, kept with the point."""
-    from gdnet.optimizers.gauss_newton.root import DenseRoot
+    from gdnet.optimizers.gauss_newton.residuals import DenseRoot
 
     kept = point.__dict__.get("root")
     if kept is None:

@@ -39,7 +39,7 @@ class BFGS(Solver):
     line_search : LineSearch
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> f = FunctionObjective(lambda x: float((x[0] - 1) ** 2 + 10 * x[1] ** 4))
     >>> BFGS().run(f, np.array([3.0, 4.0])).stop_reason
     'min_grad'

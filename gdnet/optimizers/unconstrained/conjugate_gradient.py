@@ -83,7 +83,7 @@ class ConjugateGradient(Solver):
     Reference: Hager and Zhang, A survey of nonlinear conjugate gradient methods, Pacific J. Optim. 2 (2006).
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> f = FunctionObjective(lambda x: float(x[0] ** 2 + 9 * x[1] ** 2), lambda x: np.array([2.0, 18.0]) * x)
     >>> ConjugateGradient("dai_yuan").run(f, np.array([3.0, 4.0])).success
     True

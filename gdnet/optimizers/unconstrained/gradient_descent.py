@@ -23,7 +23,7 @@ class GradientDescent(Solver):
     (Nocedal and Wright, Numerical Optimization, 2006, equation 3.60).
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> f = FunctionObjective(lambda x: float(x @ x), lambda x: 2 * x)
     >>> GradientDescent().run(f, np.array([3.0, 4.0])).success
     True

@@ -45,7 +45,7 @@ class LBFGS(Solver):
         How many pairs are kept.
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> f = FunctionObjective(lambda x: float(((x - 1) ** 4).sum()), lambda x: 4 * (x - 1) ** 3)
     >>> LBFGS().run(f, np.zeros(1000)).success
     True

@@ -27,7 +27,7 @@ class Newton(Solver):
     line_search : LineSearch
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> f = FunctionObjective(lambda x: float(x[0] ** 4 + x[1] ** 2), lambda x: np.array([4 * x[0] ** 3, 2 * x[1]]))
     >>> Newton().run(f, np.array([1.0, 1.0])).success
     True

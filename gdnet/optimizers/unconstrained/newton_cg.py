@@ -42,7 +42,7 @@ class NewtonCG(Solver):
         In one iteration; by default 2 P.
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> f = FunctionObjective(lambda x: float(x[0] ** 4 + x[1] ** 2), lambda x: np.array([4 * x[0] ** 3, 2 * x[1]]))
     >>> NewtonCG().run(f, np.array([1.0, 1.0])).success
     True
@@ -157,7 +157,7 @@ class HessianFree(Solver):
     Reference: Martens, Deep learning via Hessian-free optimization, ICML 2010.
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> f = FunctionObjective(residual=lambda x: np.array([10 * (x[1] - x[0] ** 2), 1 - x[0]]))
     >>> HessianFree(damping=1.0).run(f, np.array([-1.2, 1.0])).success
     True

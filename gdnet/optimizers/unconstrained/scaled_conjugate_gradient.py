@@ -37,7 +37,7 @@ class ScaledConjugateGradient(Solver):
         H p from the objective's own product, or Møller's (g(θ + σ p/||p||) - g(θ)) ||p|| / σ.
 
     >>> import numpy as np
-    >>> from gdnet.optimizers.function import FunctionObjective
+    >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
     >>> f = FunctionObjective(lambda x: float(x[0] ** 2 + 9 * x[1] ** 2), lambda x: np.array([2.0, 18.0]) * x)
     >>> ScaledConjugateGradient().run(f, np.array([3.0, 4.0])).success
     True

@@ -1,0 +1,111 @@
+"""CuPy on an NVIDIA GPU."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import cupy as cp
+import numpy as np
+
+from gdnet.backend.base import Array, Backend
+from gdnet.backend.cupy.cublas import Gemm
+from gdnet.backend.cupy.feed import CudaCopier, ahead
+from gdnet.backend.cupy.graph import CapturedStep, CudaRecorder
+from gdnet.backend.cupy.kernels import KERNELS
+from gdnet.backend.cupy.namespace import namespace
+
+xp = namespace()
+
+
+class Products(threading.local):
+    """What multiplies matrices in place of CuPy, for each thread: while one captures a step, others run eagerly."""
+
+    gemm: Gemm | None = None
+
+
+class CupyBackend(Backend):
+    """CuPy arrays on one CUDA device. Construct it through `get_backend("cuda")`, which checks the machine first.
+
+    CuPy computes on the device that is current in a thread, wherever its arrays lie. `get_backend("cuda:1")` makes
+    device 1 the current one; compiled steps run on their own device whichever is current.
+    """
+
+    name = "cupy"
+    mutable = True
+    kernels = KERNELS
+
+    def __init__(self, index: int = 0, tf32: bool = False) -> None:
+        super().__init__(xp, cp.cuda.Device(index))
+        self.tf32 = tf32
+        """Whether products of float32 matrices may use TF32 tensor cores: faster, with about three digits."""
+        self.products = Products()
+
+    def __reduce__(self) -> tuple:
+        function, names = super().__reduce__()
+        return function, (*names, "tf32" if self.tf32 else "highest")
+
+    @property
+    def place(self) -> str:
+        return f"cuda:{self.device.id}"
+
+    def whole(self, array: Array) -> Array:
+        with self.device:
+            return array.copy()  # a captured step writes its results to the same place every time
+
+    def make_current(self) -> None:
+        """Let this thread's CuPy calls run on this device."""
+        self.device.use()
+
+    # -- moving data ------------------------------------------------------------------------------------------------
+
+    def asarray(self, host: Any, dtype: str | None = None) -> Array:
+        with self.device:
+            return cp.asarray(np.asarray(host, dtype=dtype))
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        return cp.asnumpy(array)
+
+    def synchronize(self) -> None:
+        self.device.synchronize()
+
+    def prefetch(self, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[Array, ...]]:
+        return ahead(CudaCopier(self.device), batches)
+
+    def bytes_refused(self, error: BaseException) -> int | None:
+        if isinstance(error, cp.cuda.memory.OutOfMemoryError):
+            return int(getattr(error, "_size", 0))
+        return None
+
+    def memory(self) -> tuple[int, int]:
+        with self.device:
+            pool, (free, _) = cp.get_default_memory_pool(), cp.cuda.runtime.memGetInfo()
+            used, limit = pool.used_bytes(), pool.get_limit()
+            left = free + pool.free_bytes()
+        return used, min(left, limit - used) if limit else left
+
+    # -- what the standard lacks -------------------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        if b.ndim == 2 < a.ndim and out is None:  # one large product: CuPy would copy, and batch many small ones
+            return self.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
+        if a.ndim == b.ndim == 2:
+            gemm = self.products.gemm
+            if gemm is None and self.tf32:  # CuPy's own products know TF32 only as a setting of the whole process
+                with self.device:
+                    gemm = self.products.gemm = Gemm(tf32=True)
+            if gemm is not None:
+                return gemm(a, b, out)
+        return cp.matmul(a, b, out=out)
+
+    def sum_rows(self, a: Array, out: Array) -> None:
+        cp.sum(a, axis=0, out=out)
+
+    def erf(self, x: Array) -> Array:
+        from cupyx.scipy.special import erf
+
+        return erf(x)
+
+    # -- compiling ---------------------------------------------------------------------------------------------------
+
+    def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
+        return CapturedStep(lambda: CudaRecorder(self), step, donate, self.device)

@@ -1,0 +1,1 @@
+"""JAX arrays: whole steps compiled, long vectors kept in parts between them."""

@@ -1,0 +1,1 @@
+"""From a training step to a straight-line program: trace, passes, chains of elementwise operations, written program."""

@@ -1,0 +1,1 @@
+"""PyTorch tensors, without its autograd."""

@@ -1,0 +1,1 @@
+"""`minimize` and `least_squares`: the solvers on plain functions, with SciPy's names and results."""

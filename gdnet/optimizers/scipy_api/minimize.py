@@ -1,0 +1,148 @@
+"""`minimize`: SciPy's signature and result, on arrays of any library."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from gdnet.errors import OptionError
+from gdnet.optimizers.result import OptimizeResult
+from gdnet.optimizers.scipy_api.function import FunctionObjective
+from gdnet.optimizers.solver import Solver, as_start
+from gdnet.optimizers.unconstrained.bfgs import BFGS
+from gdnet.optimizers.unconstrained.conjugate_gradient import ConjugateGradient
+from gdnet.optimizers.unconstrained.gradient_descent import GradientDescent
+from gdnet.optimizers.unconstrained.lbfgs import LBFGS
+from gdnet.optimizers.unconstrained.newton import Newton
+from gdnet.optimizers.unconstrained.newton_cg import NewtonCG
+from gdnet.optimizers.unconstrained.scaled_conjugate_gradient import ScaledConjugateGradient
+
+METHODS: dict[str, tuple[type[Solver], float]] = {
+    "bfgs": (BFGS, 1e-5),
+    "lbfgs": (LBFGS, 1e-5),
+    "cg": (ConjugateGradient, 1e-5),
+    "gd": (GradientDescent, 1e-5),
+    "scg": (ScaledConjugateGradient, 1e-5),
+    "newton": (Newton, 1e-6),
+    "newton_cg": (NewtonCG, 1e-6),
+}
+"""Method: (solver, default of min_grad). Newton's last steps are the cheapest, so they go further."""
+
+SCIPY_NAMES = {"gtol": "min_grad", "maxiter": "max_iter", "xrtol": "xtol", "maxcor": "history"}
+"""SciPy's names of options beside gdnet's."""
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: tuple = (),
+    method: str = "bfgs",
+    jac: Any = None,
+    hess: Any = None,
+    hessp: Callable[..., Any] | None = None,
+    bounds: Any = None,
+    g_le: Any = None,
+    h_eq: Any = None,
+    tol: float | None = None,
+    callback: Callable[..., Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    constraints: Any = None,
+) -> OptimizeResult:
+    """min fun(x), with `method="interior_point"` subject to g_le(x) <= 0, h_eq(x) = 0 and bounds.
+
+    Parameters
+    ----------
+    fun : (x, *args) -> number
+        x is an array of x0's library, dtype and device.
+    x0 : (n,) array of any library, or numbers
+    args : tuple
+        Handed to fun, jac, hess and hessp after x; to constraints not, as in SciPy.
+    method : str
+        "bfgs", "lbfgs", "cg", "newton", "newton_cg", "gd", "scg" or "interior_point".
+    jac : (x, *args) -> (n,), True, "2-point" or "3-point"
+        The gradient; True: fun returns (value, gradient); by default central differences of fun.
+    hess : (x, *args) -> (n, n) or `Map`
+    hessp : (x, v, *args) -> (n,)
+        Where neither is given and a method needs one, differences of the gradient serve.
+    bounds, g_le, h_eq
+        For "interior_point" alone: n pairs (low, high), functions of x alone with g_le(x) <= 0 and h_eq(x) = 0.
+    tol : float
+        Stop when max_i |∂f/∂x_i| is at most this: 1e-5, for Newton's methods 1e-6. Same as `options["gtol"]`.
+    callback : function of x, or of `intermediate_result`
+        Called after each iteration. True from it, or StopIteration, ends the run.
+    options : dict
+        Fields of the method's class, and SciPy's names gtol, maxiter, xrtol, maxcor.
+    constraints
+        SciPy's dictionaries are refused, with what to write instead: its "ineq" has the other sign.
+
+    Returns
+    -------
+    OptimizeResult
+        x, fun, jac, nit, nfev, njev, nhev, success, status, message, stop_reason, gradient_norm. `success` means that
+        the unscaled gradient is small (or the goal reached), never only that nothing moved any more.
+
+    Raises
+    ------
+    OptionError, ShapeError, ArrayError
+        For unknown methods and options, and for functions that return something of the wrong shape or kind.
+
+    >>> import gdnet as gd
+    >>> found = minimize(lambda x: (x[0] - 1) ** 2 + (x[1] - x[0]) ** 2, [0.0, 3.0])
+    >>> found.success, found.x.round(4)
+    (True, array([1., 1.]))
+    """
+    if constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints):
+        from gdnet.optimizers.constrained.user_functions import SCIPY_FORM
+
+        raise OptionError(f"constraints= is not taken: {SCIPY_FORM}")
+    chosen = dict(options or {})
+    name = method.lower().replace("-", "_") if isinstance(method, str) else method
+    if name == "interior_point":
+        return _interior_point(fun, x0, args, jac, hess, hessp, bounds, g_le, h_eq, tol, callback, chosen)
+    if name not in METHODS:
+        raise OptionError(f"method must be one of {', '.join([*METHODS, 'interior_point'])}, got {method!r}")
+    given = [label for label, value in (("bounds", bounds), ("g_le", g_le), ("h_eq", h_eq)) if value is not None]
+    if given:
+        raise OptionError(
+            f'method="{name}" knows no constraints, but {" and ".join(given)} came: take method="interior_point"'
+        )
+    solver, min_grad = METHODS[name]
+    chosen = {SCIPY_NAMES.get(key, key): value for key, value in chosen.items()}
+    if tol is not None:
+        chosen.setdefault("min_grad", tol)
+    known = {field.name for field in fields(solver)}
+    if unknown := sorted(set(chosen) - known):
+        raise OptionError(f'method="{name}" has no option {", ".join(unknown)}; it has {", ".join(sorted(known))}')
+    chosen.setdefault("min_grad", min_grad)
+    objective = FunctionObjective(fun, jac, hess, hessp, args=args)
+    return solver(**chosen).run(objective, as_start(x0), _callback(callback))
+
+
+def _callback(callback: Callable[..., Any] | None) -> Callable[[OptimizeResult], Any] | None:
+    """SciPy's two forms: a parameter named `intermediate_result` gets the result so far, any other one x."""
+    if callback is None:
+        return None
+    try:
+        names = list(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):
+        names = []
+    if names == ["intermediate_result"]:
+        return lambda found: callback(intermediate_result=found)
+    return lambda found: callback(found.x)
+
+
+def _interior_point(
+    fun: Any, x0: Any, args: tuple, jac: Any, hess: Any, hessp: Any, bounds: Any, g_le: Any, h_eq: Any,
+    tol: float | None, callback: Any, options: dict[str, Any],
+) -> OptimizeResult:  # fmt: skip
+    from gdnet.optimizers.constrained.interior_point import InteriorPoint, interior_point
+
+    options = {{"maxiter": "max_iter", "gtol": "tol"}.get(key, key): value for key, value in options.items()}
+    if tol is not None:
+        options.setdefault("tol", tol)
+    known = {field.name for field in fields(InteriorPoint)} - {"lower", "upper", "g_le", "h_eq", "layout"}
+    if unknown := sorted(set(options) - known):
+        raise OptionError(
+            f'method="interior_point" has no option {", ".join(unknown)}; it has {", ".join(sorted(known))}'
+        )
+    return interior_point(fun, x0, args, jac, hess, hessp, bounds, g_le, h_eq, callback=_callback(callback), **options)

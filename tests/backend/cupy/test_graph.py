@@ -1,0 +1,304 @@
+"""The logic of captured steps without a GPU: a stand-in records NumPy calls as closures over the arrays they write."""
+
+import contextlib
+import warnings
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import gdnet as gd
+from gdnet.backend.cupy.graph import CapturedStep
+from gdnet.backend.numpy.backend import NumpyBackend
+
+
+class Taped(np.ndarray):
+    """An array whose operations can be done again on the same memory, as a graph does them."""
+
+    tape: ClassVar[list | None] = None
+
+    @classmethod
+    def note(cls, run):
+        if cls.tape is not None:
+            cls.tape.append(run)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+        f, plain = getattr(ufunc, method), [untaped(a) for a in inputs]
+        if out is not None:
+            target = untaped(out[0])
+            f(*plain, out=target, **kwargs)
+            Taped.note(lambda: f(*plain, out=target, **kwargs))
+            return out[0]
+        return again(lambda: f(*plain, **kwargs), ())
+
+    def __array_function__(self, function, types, args, kwargs):
+        plain, options = untaped(args), {k: untaped(v) for k, v in kwargs.items()}
+        return again(lambda: function(*plain, **options), plain)
+
+    def __setitem__(self, index, value):
+        target, plain = untaped(self), untaped(value)
+        target[index] = plain
+        Taped.note(lambda: target.__setitem__(index, plain))
+
+    def astype(self, *args, **kwargs):
+        plain = untaped(self)
+        return again(lambda: plain.astype(*args, **kwargs), ())
+
+    def _read(self, *args):
+        raise RuntimeError("a value was read on the host")
+
+    __float__ = __bool__ = __int__ = _read
+
+
+def untaped(a):
+    if isinstance(a, Taped):
+        return a.view(np.ndarray)
+    return type(a)(map(untaped, a)) if type(a) in (list, tuple) else a
+
+
+def again(run, args):
+    """The result of `run()`, which is brought up to date when the tape is played; views need no more than that."""
+    found = np.asarray(run())
+    inputs = [a for a in args if isinstance(a, np.ndarray)]
+    if not any(np.may_share_memory(found, a) for a in inputs):
+        Taped.note(lambda: np.copyto(found, run()))
+    return found.view(Taped)
+
+
+class Recorder:
+    """Stands for `CudaRecorder`."""
+
+    def __init__(self, fail_at=""):
+        self.fail_at, self.copies, self.launches = fail_at, 0, 0
+        self._fail("recorder")
+
+    def _fail(self, where):
+        if where == self.fail_at:
+            raise RuntimeError(f"no {where}")
+
+    def copy(self, array):
+        self.copies += 1
+        return again(lambda: np.array(untaped(array)), ())
+
+    def overlap(self, a, b):
+        return np.may_share_memory(untaped(a), untaped(b))
+
+    @contextlib.contextmanager
+    def recording(self):
+        try:
+            yield self
+        finally:
+            Taped.tape = None
+
+    def begin(self):
+        self._fail("begin")
+        Taped.tape = []
+
+    def end(self):
+        self._fail("end")
+        tape, Taped.tape = Taped.tape, None
+
+        def launch():
+            self.launches += 1
+            for run in tape:
+                run()
+
+        return launch
+
+
+@pytest.fixture(autouse=True)
+def plain_bodies(monkeypatch):
+    monkeypatch.setattr(NumpyBackend, "kernels", {})
+
+
+def capture(step, donate=(0, 1), fail_at=""):
+    """(captured step, list of the recorders that were made)"""
+    made = []
+
+    def recorder():
+        made.append(Recorder(fail_at))
+        return made[-1]
+
+    return CapturedStep(recorder, step, donate), made
+
+
+def data(n=8):
+    rng = np.random.default_rng(n)
+    return rng.standard_normal((n, 4)), rng.integers(0, 3, n)
+
+
+def problem(optimizer, dropout=0.3):
+    net = gd.Sequential(gd.Dense(4, 5), gd.Tanh(), gd.Dropout(dropout), gd.Dense(3))
+    step = gd.training_step(net, gd.CrossEntropy(), optimizer)
+    theta = net.parameters(like=np.zeros((1, 4)))
+    return step, theta, optimizer.init(theta)
+
+
+def same(a, b):
+    if isinstance(a, tuple):
+        assert type(a) is type(b)
+        for x, y in zip(a, b, strict=True):
+            same(x, y)
+    else:
+        # NumPy's power rounds differently for scalars, which the eager step has, and arrays.
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-14, atol=0)
+
+
+OPTIMIZERS = [
+    gd.SGD(lr=0.1), gd.Adam(), gd.NAdam(), gd.Rprop(), gd.Lion(weight_decay=0.1, l1=0.01),
+    gd.Momentum(lr=gd.CosineDecay(0.1, T_max=10), clip_norm=1.0), gd.Averaged(gd.Adam()),
+    gd.Averaged(gd.SGD(lr=0.1), decay=None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("donate", [(), (0, 1)])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_captured_equals_eager(optimizer, donate):
+    """Over many steps, with a short last batch now and then; the dropout masks advance with the step."""
+    step, theta, state = problem(optimizer)
+    captured, made = capture(step, donate)
+    eager = theta, state
+    for i in range(24):
+        x, t = data(3 if i % 6 == 5 else 8)
+        *eager, value = step(*eager, x + i, t)
+        theta, state, found = captured(theta, state, x + i, t)
+        same((theta, state, found), (*eager, value))
+    assert len(made) == 1
+    assert made[0].launches == 24 - 1 - 4, "all but the first and the short ones"
+
+
+def test_dropout_masks_advance():
+    step, theta, state = problem(gd.SGD(lr=1e-9), dropout=0.5)
+    captured, _ = capture(step)
+    values = set()
+    for _ in range(10):
+        theta, state, value = captured(theta, state, *data())
+        values.add(round(float(np.asarray(value)), 6))
+    assert len(values) > 5
+
+
+def test_donated_arrays_stay_where_they_are():
+    step, theta, state = problem(gd.Adam())
+    captured, made = capture(step)
+    for _ in range(3):
+        theta, state, _ = captured(theta, state, *data())
+    before = made[0].copies
+    again_theta, again_state, _ = captured(theta, state, *data())
+    assert again_theta is theta
+    assert all(a is b for a, b in zip(again_state, state, strict=True))
+    assert made[0].copies - before == 1, "the loss alone is copied out"
+
+
+def test_without_donation_nothing_old_changes():
+    step, theta, state = problem(gd.Adam())
+    captured, _ = capture(step, ())
+    trail, kept = [(theta, state)], []
+    for _ in range(6):
+        kept.append(np.array(trail[-1][0]))
+        theta, state, _ = captured(*trail[-1], *data())
+        trail.append((theta, state))
+    for (theta, _), copy in zip(trail, kept, strict=False):
+        np.testing.assert_array_equal(np.asarray(theta), copy)
+
+
+def test_capturing_leaves_its_arguments_alone():
+    step, theta, state = problem(gd.Adam())
+    captured, made = capture(step)
+    before = [np.array(a) for a in (theta, *state)]
+    captured(theta, state, *data())
+    captured(theta, state, *data())
+    assert made
+    for a, b in zip((theta, *state), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_new_learning_rate_is_used():
+    optimizer = gd.SGD(lr=0.1)
+    step, theta, state = problem(optimizer)
+    captured, made = capture(step)
+    eager = theta, state
+    for i in range(8):
+        if i % 3 == 2:
+            eager = eager[0], optimizer.with_lr(eager[1], 0.1 / i)
+            state = optimizer.with_lr(state, 0.1 / i)
+        *eager, _ = step(*eager, *data())
+        theta, state, _ = captured(theta, state, *data())
+        same((theta, state), tuple(eager))
+    assert len(made) == 1
+
+
+def swap(a, b, x):
+    return b, a, a + x
+
+
+def hand_on(a, b, x):
+    return a + x, b, a
+
+
+def windows(a, b, x):
+    return np.concat([b[1:], a[:1]]), a[::-1], x
+
+
+@pytest.mark.parametrize("step", [swap, hand_on, windows])
+def test_results_that_show_arguments(step):
+    """Moves of results into places must not change what is still to be moved or given back."""
+    captured, made = capture(step)
+    a = eager_a = np.arange(3.0)
+    b = eager_b = np.arange(3.0) + 10
+    for i in range(6):
+        x = np.full(3, float(i))
+        eager_a, eager_b, eager_c = step(eager_a, eager_b, x)
+        a, b, c = captured(a, b, x)
+        same((a, b, c), (eager_a, eager_b, eager_c))
+    assert made[0].launches == 5
+
+
+def test_arguments_that_change_places():
+    def step(a, b, x):
+        return a + x, 2.0 * b, a * b
+
+    captured, made = capture(step)
+    a = eager_a = np.arange(3.0)
+    b = eager_b = np.ones(3)
+    for _ in range(6):
+        eager_b, eager_a, eager_c = step(eager_a, eager_b, np.ones(3))
+        b, a, c = captured(a, b, np.ones(3))
+        same((a, b, c), (eager_a, eager_b, eager_c))
+    assert made[0].launches == 5
+
+
+def looks(a, b, x):
+    return (a + x if float(a.sum()) > 0 else a), b, x
+
+
+def widens(a, b, x):
+    return a.astype("float64"), b, x
+
+
+@pytest.mark.parametrize(
+    ("step", "fail_at"), [(swap, "recorder"), (swap, "begin"), (swap, "end"), (looks, ""), (widens, "")]
+)
+def test_what_cannot_be_captured_runs_eagerly_after_one_warning(step, fail_at):
+    captured, made = capture(step, fail_at=fail_at)
+    a, b, x = np.arange(3, dtype="float32"), np.ones(3, "float32"), np.ones(3, "float32")
+    captured(a, b, x)
+    with pytest.warns(UserWarning, match="runs eagerly") as caught:
+        found = captured(a, b, x)
+    assert len(caught) == 1
+    same(found, step(a, b, x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(captured(a, b, x), step(a, b, x))
+    assert len(made) <= 1
+
+
+def test_shapes_that_never_repeat_are_not_captured():
+    captured, made = capture(swap)
+    for n in (3, 4, 3, 4, 3):
+        captured(np.ones(n), np.ones(n), np.ones(n))
+    assert not made
+
+
+def test_only_leading_arguments_can_be_donated():
+    with pytest.raises(ValueError, match="first"):
+        capture(swap, donate=(1,))
