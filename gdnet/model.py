@@ -298,7 +298,8 @@ class Model:
         theta = self.backend.asarray(self.backend.to_numpy(self.theta))  # a copy: the step may overwrite its own
         run = Run(self.backend, bound, theta, bound.init(theta), feed, epochs)
         run.callbacks = self._callbacks(found, verbose)
-        run.names = ("loss", *metrics, *(() if held is None else ("val_loss", f"val_{metric}")))
+        validation = () if held is None else ("val_loss", f"val_{metric}")
+        run.names = ("loss", *getattr(optimizer, "figures", ()), *metrics, *validation)
         run.settings = settings
         if resume is not None:
             checkpoint.restore(run, resume)

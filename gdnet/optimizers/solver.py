@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -154,6 +154,8 @@ class Solver(Optimizer):
     """
 
     full_batch = True
+    figures: ClassVar[tuple[str, ...]] = ()
+    """Names of further numbers that a step's info has; `fit` writes them into its history."""
     goal: float = -math.inf
     min_grad: float = 1e-6
     max_iter: int | None = None

@@ -154,7 +154,7 @@ def _between(run: Run, hooked: bool, due: float, interrupted: threading.Event) -
 
 def _end_epoch(run: Run, step: Step, validate: Callable[[Array], dict[str, float]] | None) -> None:
     values, weights = run.read_values(), run.feed.weights(run.epoch)
-    run.logs = {"loss": float(np.dot(values, weights) / np.sum(weights))}
+    run.logs = {"loss": float(np.dot(values, weights) / np.sum(weights)), **getattr(step, "figures", {})}
     if validate is not None:
         run.logs |= validate(run.solution)
     run.history.add(run.logs)

@@ -131,14 +131,16 @@ def _check_step(
 class FullBatchStep:
     """A step of a method that needs the same objective every time; it reads the device and is not compiled.
 
-    `reason` tells why the method itself wants to stop, or is None.
+    `reason` tells why the method itself wants to stop, or is None; `figures` holds the numbers that it tells of itself.
     """
 
     def __init__(self, objective: Objective, optimizer: Optimizer) -> None:
         self.objective, self.optimizer = objective, optimizer
         self.reason: str | None = None
+        self.figures: dict[str, float] = {}
 
     def __call__(self, theta: Array, state: Any, *batch: Array) -> tuple[Array, Any, Array]:
         theta, state, info = self.optimizer.step(self.objective, theta, state)
         self.reason = getattr(info, "stop", None)
+        self.figures = {name: float(getattr(info, name)) for name in getattr(self.optimizer, "figures", ())}
         return theta, state, info.value

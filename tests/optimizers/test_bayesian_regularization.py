@@ -94,3 +94,17 @@ def test_only_sums_of_squares():
     )
     with pytest.raises(OptionError, match="sum of squares"):
         gd.BayesianRegularization().run(objective, np.ones(6))
+
+
+def test_the_history_of_a_fit_has_the_evidence(tmp_path):
+    x = np.linspace(-1.0, 1.0, 40)[:, None]
+    model = gd.Model(gd.Sequential(gd.Dense(4), gd.Tanh(), gd.Dense(1)), loss=gd.SquaredError(), dtype="float64")
+    log = tmp_path / "log.csv"
+    history = model.fit(
+        x, np.sin(2.0 * x), optimizer=gd.BayesianRegularization(settle=0.0), epochs=5, batch_size=None, verbose=0,
+        callbacks=[gd.CSVLog(log)],
+    )  # fmt: skip
+    for name in ("alpha", "beta", "gamma"):
+        assert len(history[name]) == history.epochs, name
+        assert name in log.read_text().splitlines()[0]
+    assert 0.0 < history["gamma"][-1] <= 13.0

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
@@ -137,9 +137,10 @@ class BayesianRegularization(LevenbergMarquardt):
 
     Notes
     -----
-    `info` carries alpha, beta and gamma; so does the result of `run`. The objective must be a sum of squares: its
-    value V = ½||r||² is brought to the textbook's E_D by e = r √(N/2) for the mean squared error of N examples, for
-    which r = √(2/N) e; a plain function's residuals are taken as e themselves. The scale of e only scales β.
+    `info` carries alpha, beta and gamma; so do the result of `run` and the history of `fit`. The objective must be a
+    sum of squares: its value V = ½||r||² is brought to the textbook's E_D by e = r √(N/2) for the mean squared error of
+    N examples, for which r = √(2/N) e; a plain function's residuals are taken as e themselves. The scale of e only
+    scales β.
 
     Reference: MacKay (1992), Neural Computation 4(3); Foresee and Hagan (1997), ICNN.
 
@@ -154,6 +155,7 @@ class BayesianRegularization(LevenbergMarquardt):
     (True, 46)
     """
 
+    figures: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma")
     mu: float = 0.005
     alpha: float = 0.0
     beta: float = 1.0
