@@ -282,10 +282,15 @@ class Model:
             x, t, sample_weight, validation_data = self._split(x, t, sample_weight, validation_split)
         data = self._data(x, t, sample_weight, class_weight)
         held = None if validation_data is None else self._held(validation_data)
-        metric, _ = metric_of(self.loss)
+        known = metric_of(self.loss)
+        metric = known and known.name
         for name in check_names("metrics", metrics):
             if name != metric:
-                raise OptionError(f"metrics: with {self.loss!r} there is {metric!r}, got {name!r}")
+                raise OptionError(
+                    f"metrics: with {self.loss!r} there is {metric!r}, got {name!r}"
+                    if metric
+                    else f"metrics: {self.loss!r} has none, got {name!r}: give its class metric = (name, rule)"
+                )
 
         whole = optimizer.full_batch and batch_size == len(data)
         feed = Feed(data, None if whole else batch_size, bool(shuffle), bool(drop_last), self.seed)
@@ -298,14 +303,14 @@ class Model:
         theta = self.backend.asarray(self.backend.to_numpy(self.theta))  # a copy: the step may overwrite its own
         run = Run(self.backend, bound, theta, bound.init(theta), feed, epochs)
         run.callbacks = self._callbacks(found, verbose)
-        validation = () if held is None else ("val_loss", f"val_{metric}")
+        validation = () if held is None else ("val_loss", f"val_{metric}") if metric else ("val_loss",)
         run.names = ("loss", *getattr(optimizer, "figures", ()), *metrics, *validation)
         run.settings = settings
         if resume is not None:
             checkpoint.restore(run, resume)
 
         def scores(vector: Array) -> dict[str, float]:
-            own = {metric: self._scorer.scores(vector, data)[metric]} if metrics else {}
+            own = {metric: self._scorer.scores(vector, data)[metric]} if metric and metrics else {}
             kept = {} if held is None else self._scorer.scores(vector, held)
             return own | {f"val_{name}": value for name, value in kept.items()}
 
@@ -387,7 +392,10 @@ class Model:
         return self._scorer.predict(self.theta, data, batch_size)
 
     def evaluate(self, x: Any, t: Any = None, sample_weight: Any = None, batch_size: int = CHUNK) -> dict[str, float]:
-        """`{"loss": ..., "accuracy" or "rmse": ...}` over these examples, with everything random switched off."""
+        """`{"loss": ..., metric: ...}` over these examples, with everything random switched off.
+
+        The metric is that of the loss (`Loss.metric`); a loss that names none is reported alone.
+        """
         batch_size = check_count("batch_size", batch_size)
         data = self._data(x, t, sample_weight)
         return self._scorer.scores(self.theta, data, batch_size)

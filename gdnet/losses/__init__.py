@@ -11,6 +11,7 @@ from gdnet.losses.elementwise import (
     Poisson,
     SquaredError,
 )
+from gdnet.losses.metric import Metric
 from gdnet.losses.weights import check_sample_weight, class_weights_to_sample_weights
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "LogCosh",
     "Loss",
     "LossAt",
+    "Metric",
     "Poisson",
     "SquaredError",
     "check_sample_weight",

@@ -11,7 +11,7 @@ Weights: an example's share is wₙ / Σ w, so weight 2 counts as the example gi
 """
 
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -60,6 +60,9 @@ class Loss:
     >>> float(at.value), at.gradient.tolist()
     (3.0, [[1.5], [1.5]])
     """
+
+    metric: ClassVar[tuple[Any, ...] | None] = None
+    """What `Model.evaluate` reports beside the loss: a `Metric`, or a pair (name, rule); None for the loss alone."""
 
     def at(self, backend: Backend, y: Array, t: Array, weight: Array | None) -> LossAt:
         """The loss at prediction `y`, without checks; inside a training step nothing is read on the host."""

@@ -8,6 +8,7 @@ import numpy as np
 from gdnet.backend import Array, Backend, backend_of, overridable
 from gdnet.errors import DataError, OptionError
 from gdnet.losses.base import Loss, LossAt, forbid, shares
+from gdnet.losses.metric import ACCURACY
 from gdnet.maps import Map, symmetric
 
 
@@ -32,6 +33,8 @@ class CrossEntropy(Loss):
     >>> round(float(at.value), 6), at.gradient.tolist()
     (0.693147, [[0.5, -0.5]])
     """
+
+    metric = ACCURACY
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         if not 0.0 <= label_smoothing < 1.0:

@@ -13,6 +13,7 @@ import numpy as np
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
 from gdnet.losses.base import ElementwiseLoss, ElementwiseLossAt, LossAt, forbid
+from gdnet.losses.metric import ACCURACY_OF_LOGITS, ACCURACY_OF_SIGNS, RMSE, RMSE_OF_RATES
 
 
 class SquaredError(ElementwiseLoss):
@@ -25,6 +26,8 @@ class SquaredError(ElementwiseLoss):
     >>> float(at.value), at.gradient.tolist()
     (5.0, [[2.0, 4.0]])
     """
+
+    metric = RMSE
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         d = y - t
@@ -59,6 +62,8 @@ class AbsoluteError(ElementwiseLoss):
     (3.0, [[1.0, -1.0]])
     """
 
+    metric = RMSE
+
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         return xp.abs(y - t)
 
@@ -88,6 +93,8 @@ class Huber(ElementwiseLoss):
     >>> float(at.value), at.gradient.tolist()
     (2.625, [[0.5, -1.0]])
     """
+
+    metric = RMSE
 
     def __init__(self, delta: float = 1.0) -> None:
         if not 0.0 < delta < math.inf:
@@ -119,6 +126,8 @@ class LogCosh(ElementwiseLoss):
     >>> round(float(at.value), 6), at.gradient.tolist()
     (9999.306853, [[1.0]])
     """
+
+    metric = RMSE
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         # Near 0, cosh d = 1 + 2 sinh²(d/2) keeps all digits of ½ d²; far from it, cosh d = e^|d| (1 + e^(-2|d|)) / 2.
@@ -155,6 +164,8 @@ class BinaryCrossEntropy(ElementwiseLoss):
     >>> round(2 * float(at.value), 6), at.gradient.tolist()
     (0.693147, [[-0.25], [0.0]])
     """
+
+    metric = ACCURACY_OF_LOGITS
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         if not 0.0 <= label_smoothing < 1.0:
@@ -194,6 +205,8 @@ class Hinge(ElementwiseLoss):
     (0.25, [[-0.5], [0.0]])
     """
 
+    metric = ACCURACY_OF_SIGNS
+
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         return xp.maximum(1.0 - t * y, 0.0)
 
@@ -222,6 +235,8 @@ class Poisson(ElementwiseLoss):
     >>> float(at.value), at.gradient.tolist()
     (1.0, [[-2.0]])
     """
+
+    metric = RMSE_OF_RATES
 
     _LINEAR_FROM = 60.0
 

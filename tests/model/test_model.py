@@ -50,12 +50,17 @@ def test_saved_model_is_the_same_on_every_library(bk, tmp_path):
     assert again.evaluate(x, t)["accuracy"] == model.evaluate(x, t)["accuracy"]
 
 
+def rmse(y, t):
+    """scikit-learn's: the mean over the outputs of the roots of their mean squares."""
+    return np.mean(np.sqrt(np.mean((y - t) ** 2, axis=0)))
+
+
 LOSSES = {
     "BinaryCrossEntropy": (gd.BinaryCrossEntropy(), "accuracy", lambda y, t: np.mean((y > 0) == (t > 0.5))),
     "Hinge": (gd.Hinge(), "accuracy", lambda y, t: np.mean((y > 0) == (t > 0))),
-    "SquaredError": (gd.SquaredError(), "rmse", lambda y, t: np.sqrt(np.mean((y - t) ** 2))),
-    "Huber": (gd.Huber(), "rmse", lambda y, t: np.sqrt(np.mean((y - t) ** 2))),
-    "Poisson": (gd.Poisson(), "rmse", lambda y, t: np.sqrt(np.mean((np.exp(y) - t) ** 2))),
+    "SquaredError": (gd.SquaredError(), "rmse", lambda y, t: rmse(y, t)),
+    "Huber": (gd.Huber(), "rmse", lambda y, t: rmse(y, t)),
+    "Poisson": (gd.Poisson(), "rmse", lambda y, t: rmse(np.exp(y), t)),
 }
 
 
@@ -72,6 +77,62 @@ def test_evaluate_gives_the_metric_of_the_loss(name):
     assert scores["loss"] == pytest.approx(float(loss(model.predict(x), t.astype(float)).value), rel=1e-12)
     history = model.fit(x, t, optimizer=gd.SGD(lr=0.01), epochs=3, batch_size=10, verbose=0, metrics=[metric])
     assert len(history[metric]) == 3
+
+
+def test_rmse_is_that_of_the_report_with_weights_and_outputs_of_any_shape():
+    rng = np.random.default_rng(3)
+    x, t = rng.standard_normal((30, 4)), rng.standard_normal((30, 2, 3)) * np.asarray([1.0, 10.0, 100.0])
+    model = Model(gd.Sequential(gd.Dense(4, 6), gd.Reshape(2, 3)), loss=gd.SquaredError(), dtype="float64")
+    y = model.predict(x)
+    expected = gd.report.rmse(t.reshape(30, 6), y.reshape(30, 6))
+    assert model.evaluate(x, t, batch_size=7)["rmse"] == pytest.approx(expected, rel=1e-12)
+    weight, twice = np.asarray([2.0] * 5 + [1.0] * 25), np.concatenate([np.arange(30), np.arange(5)])
+    expected = gd.report.rmse(t[twice].reshape(35, 6), y[twice].reshape(35, 6))
+    assert model.evaluate(x, t, weight, batch_size=7)["rmse"] == pytest.approx(expected, rel=1e-12)
+
+
+class GaussianNLL(gd.Loss):
+    """Mean and log variance are predicted, the target has one column: no figure of merit fits by itself."""
+
+    def target_shape(self, out_shape, target_ndim):
+        return (1,)
+
+    def at(self, backend, y, t, weight):
+        at, n = gd.losses.LossAt(), y.shape[0]
+        error, precision = y[:, :1] - t, np.exp(-y[:, 1:])
+        at.value = 0.5 * np.sum(y[:, 1:] + error**2 * precision) / n
+        at.gradient = np.concatenate([error * precision, 0.5 - 0.5 * error**2 * precision], axis=1) / n
+        return at
+
+
+def test_a_loss_without_a_metric_is_reported_alone():
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((40, 4)), rng.standard_normal((40, 1))
+    model = Model(gd.Sequential(gd.Dense(4, 2)), loss=GaussianNLL(), dtype="float64")
+    assert set(model.evaluate(x, t)) == {"loss"}
+    history = model.fit(x, t, optimizer=gd.SGD(lr=0.01), epochs=2, validation_data=(x, t), verbose=0)
+    assert set(history) == {"loss", "val_loss"}
+    with pytest.raises(gd.errors.OptionError, match=r"metric = \(name, rule\)"):
+        model.fit(x, t, optimizer=gd.SGD(lr=0.01), epochs=1, metrics=["rmse"], verbose=0)
+
+
+def test_a_loss_is_not_scored_by_its_name_but_by_its_metric():
+    class Hinge(gd.ElementwiseLoss):
+        def l(self, xp, y, t):
+            return (y - t) ** 2
+
+        def dl(self, xp, y, t):
+            return 2.0 * (y - t)
+
+    class Named(Hinge):
+        metric = ("largest error", lambda xp, y, t: xp.max(xp.abs(y - t), axis=1))
+
+    x, t = np.eye(4), np.arange(8.0).reshape(4, 2)
+    net = gd.Sequential(gd.Dense(4, 2))
+    assert set(Model(net, loss=Hinge()).evaluate(x, t)) == {"loss"}
+    model = Model(net, loss=Named(), dtype="float64")
+    expected = np.mean(np.max(np.abs(model.predict(x) - t), axis=1))
+    assert model.evaluate(x, t)["largest error"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_one_hot_targets_give_the_same_accuracy():
