@@ -23,7 +23,8 @@ _NAMES = {
         "constant glorot_normal glorot_uniform he_normal he_uniform lecun_normal normal orthogonal uniform zeros"
     ),
     "losses": (
-        "AbsoluteError BinaryCrossEntropy CrossEntropy ElementwiseLoss Hinge Huber LogCosh Loss Poisson SquaredError"
+        "AbsoluteError BinaryCrossEntropy CrossEntropy ElementwiseLoss Hinge Huber LogCosh Loss LossAt Metric Poisson "
+        "SquaredError"
     ),
     "network": "Evaluation Objective Parallel Residual Sequential",
     "optimizers": (

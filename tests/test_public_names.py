@@ -13,7 +13,7 @@ OPTIONAL = ("array_api_compat.torch", "cupy", "jax", "matplotlib", "safetensors"
 NOT_PUBLIC = {  # of use inside gdnet, or to authors of rules, who import them from their folder
     "layers": {"Params", "Shape"},
     "derivatives": {"GradientMismatch", "GradientReport"},
-    "losses": {"ElementwiseLossAt", "LossAt", "check_sample_weight", "class_weights_to_sample_weights"},
+    "losses": {"ElementwiseLossAt", "check_sample_weight", "class_weights_to_sample_weights"},
     "network": {"Composite", "Network"},
     "optimizers": {"Info"},
 }

@@ -33,6 +33,14 @@ class LossAt:
         R with Rᵀ R = `hessian`.
     residual : array or None
         r with value = ½ Σ r², where the loss is a sum of squares.
+
+    A loss of your own fills in those that are asked for: first-order methods read value and gradient alone.
+
+    >>> import numpy as np
+    >>> from gdnet.losses import SquaredError
+    >>> at = SquaredError()(np.asarray([[3.0]]), np.asarray([[1.0]]))
+    >>> float(at.value), at.gradient.tolist(), at.hessian.dense().tolist(), at.residual.round(6).tolist()
+    (4.0, [[4.0]], [[2.0]], [[2.828427]])
     """
 
     value: Array

@@ -98,7 +98,7 @@ class GaussianNLL(gd.Loss):
         return (1,)
 
     def at(self, backend, y, t, weight):
-        at, n = gd.losses.LossAt(), y.shape[0]
+        at, n = gd.LossAt(), y.shape[0]
         error, precision = y[:, :1] - t, np.exp(-y[:, 1:])
         at.value = 0.5 * np.sum(y[:, 1:] + error**2 * precision) / n
         at.gradient = np.concatenate([error * precision, 0.5 - 0.5 * error**2 * precision], axis=1) / n
