@@ -4,34 +4,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from gdnet.backend import Array, Backend, Key, get_backend
+from gdnet.backend import Array, Backend, get_backend
 from gdnet.backend.base import FLOATS, resolve_dtype
-from gdnet.backend.out_of_memory import device_memory
-from gdnet.checks import check_count, check_fraction, check_names, check_shape
-from gdnet.data import Dataset, check_data, split
-from gdnet.data.arrays import is_integer
-from gdnet.data.checks import WEIGHTS, check_finite
-from gdnet.errors import ArrayError, FileError, NotBuilt, OptionError, ShapeError
-from gdnet.files import archive, spec
+from gdnet.checks import check_count, check_shape
+from gdnet.data import Dataset
+from gdnet.data.checks import check_finite
+from gdnet.errors import ArrayError, NotBuilt, OptionError, ShapeError
+from gdnet.files import model_file, spec
 from gdnet.layers import Layer
-from gdnet.losses import Loss, class_weights_to_sample_weights
+from gdnet.losses import Loss
 from gdnet.network import Network, Objective
-from gdnet.optimizers import SGD, Optimizer
-from gdnet.training import checkpoint
-from gdnet.training.callbacks import Callback, ProgressBar, check_callbacks
-from gdnet.training.feed import Feed
+from gdnet.optimizers import Optimizer
+from gdnet.training import inputs
+from gdnet.training.callbacks import Callback
 from gdnet.training.history import History
-from gdnet.training.loop import Run, check_batching, train
-from gdnet.training.scorer import CHUNK, Scorer, metric_of
-from gdnet.training.step import FullBatchStep, Step, check_loss, check_net, check_optimizer, step_on
-from gdnet.training.stopping import StopOnNaN
+from gdnet.training.scorer import CHUNK, Scorer
+from gdnet.training.step import check_loss, check_net, check_optimizer, full_objective, step_on
+from gdnet.training.trainer import StepCache, Trainer
 from gdnet.vector import Layout
 
 __all__ = ["Model", "load"]
-
-KIND = "model"
 
 
 class Model:
@@ -92,17 +84,17 @@ class Model:
         self.in_shape: tuple[int, ...] | None = None
         self._theta: Array = None
         self._layout: Layout | None = None
-        self._latest_step: tuple[Any, Step] | None = None
+        self._scorer: Scorer | None = None
+        self._steps = StepCache()
         if in_shape is not None or self.net.in_shape is not None:
             self.build(self.net.resolve(None if in_shape is None else check_shape("in_shape", in_shape)))
 
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy.deepcopy` take along: all but what is compiled."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_latest_step", "_scorer")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_steps", "_scorer")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _latest_step=None)
-        self._score_anew()
+        self.__dict__.update(state, _steps=StepCache(), _scorer=None)
 
     def __repr__(self) -> str:
         size = "not built" if self._layout is None else f"{self._layout.size} parameters"
@@ -125,12 +117,14 @@ class Model:
 
     @loss.setter
     def loss(self, loss: Loss) -> None:
-        self._loss = check_loss(loss)
-        self._score_anew()
+        self._loss, self._scorer = check_loss(loss), None
 
-    def _score_anew(self) -> None:
-        if self._layout is not None:
-            self._scorer = Scorer(self.backend, self.net, self.loss, self._layout)
+    @property
+    def scorer(self) -> Scorer:
+        """What predicts and scores for the model."""
+        if self._scorer is None:
+            self._scorer = Scorer(self.backend, self.net, self.loss, self.layout)
+        return self._scorer
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +135,7 @@ class Model:
         self._layout = self.net.layout(in_shape)
         self.in_shape = in_shape
         self._theta = self.backend.asarray(self.net.initial(self.seed, in_shape), self.dtype)
-        self._score_anew()
+        self._scorer = None
 
     @property
     def layout(self) -> Layout:
@@ -173,46 +167,6 @@ class Model:
         data = Dataset(array)
         check_finite(data.home, array, name, self.dtype)
         return data.on(self.backend, self.dtype, whole=True).x
-
-    # -- data ---------------------------------------------------------------------------------------------------------
-
-    def _check_x(self, data: Dataset) -> None:
-        """Whether the examples fit the network; builds it if they are the first."""
-        x = data.x if data.prepare is None else data.prepare(data.x[:1])
-        shape = tuple(x.shape[1:])
-        if self._layout is None:
-            self.build(self.net.resolve(shape))
-        elif shape != self.in_shape:
-            self.net.out_shape(shape)  # names the layer that cannot take them
-            raise ShapeError(f"the model takes examples of shape {self.in_shape}, got {shape}")
-
-    def _data(
-        self, x: Any, t: Any, sample_weight: Any = None, class_weight: Any = None, names: tuple[str, str] = ("x", "t")
-    ) -> Dataset:
-        """Checked data, on the device."""
-        if t is None and (not isinstance(x, Dataset) or x.t is None):
-            raise ArrayError(f"{names[1]} is missing: give inputs and targets")
-        data = check_data(x, t, sample_weight, backend=self.backend, dtype=self.dtype, names=(*names, "sample_weight"))
-        self._check_x(data)
-        t, out_shape = data.t, self.net.out_shape(self.in_shape)  # type: ignore[arg-type]
-        host = t if isinstance(t, np.ndarray) else data.home.to_numpy(t)
-        self.loss.check_target(host, out_shape)
-        weight = data.sample_weight
-        if class_weight is not None:
-            of_class = class_weights_to_sample_weights(class_weight, host)
-            if weight is not None:
-                of_class = of_class * data.home.to_numpy(weight)
-            if not WEIGHTS[0] <= of_class.max() <= WEIGHTS[1]:
-                raise OptionError(
-                    f"class_weight: the largest weight of an example would be {of_class.max():.3g}: at least one must "
-                    f"be positive, and only their ratios count"
-                )
-            weight = data.home.asarray(of_class, self.dtype)
-        elif weight is not None and is_integer(weight):
-            weight = data.home.asarray(data.home.to_numpy(weight), self.dtype)
-        if host.dtype.kind in "iub" and self.loss.target_shape(out_shape, t.ndim) == out_shape and t.ndim > 1:
-            t = data.home.asarray(host, self.dtype)  # numbers that happen to be whole, not labels
-        return Dataset(data.x, t, weight, prepare=data.prepare).on(self.backend, self.dtype)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -273,105 +227,17 @@ class Model:
         ShapeError, DataError, ArrayError, OptionError, FileError
             For what cannot be trained; the model is unchanged then.
         """
-        optimizer = check_optimizer(SGD() if optimizer is None else optimizer)
-        epochs = check_count("epochs", epochs)
-        found = check_callbacks(callbacks)
-        if validation_data is not None and validation_split:
-            raise OptionError("give validation_data or validation_split, not both")
-        if check_fraction("validation_split", validation_split):
-            x, t, sample_weight, validation_data = self._split(x, t, sample_weight, validation_split)
-        data = self._data(x, t, sample_weight, class_weight)
-        held = None if validation_data is None else self._held(validation_data)
-        known = metric_of(self.loss)
-        metric = known and known.name
-        for name in check_names("metrics", metrics):
-            if name != metric:
-                raise OptionError(
-                    f"metrics: with {self.loss!r} there is {metric!r}, got {name!r}"
-                    if metric
-                    else f"metrics: {self.loss!r} has none, got {name!r}: give its class metric = (name, rule)"
-                )
-
-        whole = optimizer.full_batch and batch_size == len(data)
-        feed = Feed(data, None if whole else batch_size, bool(shuffle), bool(drop_last), self.seed)
-        check_batching(optimizer, self.net.stochastic, feed.batch_size, len(data))
-        bound = optimizer.bind(self.layout)
-        settings = self._settings(optimizer, feed)
-        step = (
-            FullBatchStep(self._objective(data), bound) if optimizer.full_batch else self._compiled(optimizer, settings)
-        )
-        theta = self.backend.asarray(self.backend.to_numpy(self.theta))  # a copy: the step may overwrite its own
-        run = Run(self.backend, bound, theta, bound.init(theta), feed, epochs)
-        run.callbacks = self._callbacks(found, verbose)
-        validation = () if held is None else ("val_loss", f"val_{metric}") if metric else ("val_loss",)
-        run.names = ("loss", *getattr(optimizer, "figures", ()), *metrics, *validation)
-        run.settings = settings
-        if resume is not None:
-            checkpoint.restore(run, resume)
-
-        def scores(vector: Array) -> dict[str, float]:
-            own = {metric: self._scorer.scores(vector, data)[metric]} if metric and metrics else {}
-            kept = {} if held is None else self._scorer.scores(vector, held)
-            return own | {f"val_{name}": value for name, value in kept.items()}
-
+        trainer = Trainer(self, self._steps)
+        run = trainer.prepare(
+            x, t, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
+            validation_split=validation_split, sample_weight=sample_weight, class_weight=class_weight,
+            shuffle=shuffle, drop_last=drop_last, callbacks=callbacks, resume=resume, verbose=verbose, metrics=metrics,
+        )  # fmt: skip
         try:
-            with device_memory(self.backend, feed.batch_size or len(data)):
-                train(run, step, scores if metrics or held is not None else None)
-        except BaseException:
-            self._latest_step = None  # its buffers may be what left too little memory
-            raise
+            trainer.train(run)
         finally:
-            self._theta = run.solution if run.result is None else self.backend.asarray(run.result)
+            self._theta = run.parameters
         return run.history
-
-    def _compiled(self, optimizer: Optimizer, settings: dict[str, Any]) -> Step:
-        """The compiled step of this optimizer; the latest one is kept, so that the next `fit` compiles nothing."""
-        # The settings tell a layer or a loss that was changed in place.
-        wanted = optimizer, self.loss, {name: settings[name] for name in ("network", "loss", "layout", "seed")}
-        if self._latest_step is None or self._latest_step[0] != wanted:
-            step = step_on(self.backend, self.net, self.loss, optimizer, self.layout, self.seed)
-            self._latest_step = wanted, self.backend.compile(step, donate=(0, 1))
-        return self._latest_step[1]
-
-    def _callbacks(self, given: list[Callback], verbose: int) -> list[Callback]:
-        """In the order in which they are called: checkpoints last, since they keep what the others have made."""
-        own: list[Callback] = [] if any(isinstance(c, StopOnNaN) for c in given) else [StopOnNaN()]
-        bar: list[Callback] = [ProgressBar()] if verbose and not any(isinstance(c, ProgressBar) for c in given) else []
-        last = [c for c in given if isinstance(c, checkpoint.Checkpoint)]
-        return [*own, *(c for c in given if c not in last), *bar, *last]
-
-    def _settings(self, optimizer: Optimizer, feed: Feed) -> dict[str, Any]:
-        """What a resumed run must have in common with the one that wrote the checkpoint."""
-        return {
-            "network": spec.network_spec(self.net),
-            "loss": spec.loss_spec(self.loss),
-            "optimizer": spec.optimizer_spec(optimizer),
-            "layout": [[name, list(shape)] for name, shape in self.layout.shapes.items()],
-            "in_shape": list(self.in_shape or ()),
-            "dtype": self.dtype,
-            "seed": self.seed,
-            "batch_size": feed.batch_size,
-            "shuffle": feed.shuffle,
-            "drop_last": feed.drop_last,
-            "data": checkpoint.fingerprint(feed.data),
-        }
-
-    def _split(self, x: Any, t: Any, weight: Any, share: float) -> tuple[Any, Any, Any, tuple[Any, Any]]:
-        """A share of the examples, drawn by the seed, for validation."""
-        if isinstance(x, Dataset):
-            raise OptionError("validation_split needs arrays, not a Dataset: give validation_data")
-        data = check_data(x, t, weight, backend=self.backend)
-        arrays = data.arrays
-        kept, held = split(*arrays, fractions=(1.0 - share, share), seed=self.seed)
-        return kept[0], kept[1], kept[2] if weight is not None else None, (held[0], held[1])
-
-    def _held(self, given: Any) -> Dataset:
-        if isinstance(given, Dataset):
-            return self._data(given, None)
-        if not (isinstance(given, (tuple, list)) and len(given) == 2):
-            raise OptionError(f"validation_data must be (x, t), got {type(given).__name__}")
-        x, t = given
-        return self._data(x, t, names=("validation x", "validation t"))
 
     def training_step(self, optimizer: Optimizer) -> Callable:
         """`step(theta, state, x, t, sample_weight=None) -> (theta, state, value)`, compiled for the model's backend.
@@ -386,10 +252,8 @@ class Model:
     def predict(self, x: Any, batch_size: int = CHUNK) -> Array:
         """The network's output for x (n, ...), an array of the model's library: logits for CrossEntropy."""
         batch_size = check_count("batch_size", batch_size)
-        data = check_data(x, backend=self.backend, dtype=self.dtype)
-        self._check_x(data)
-        data = data.on(self.backend, self.dtype)
-        return self._scorer.predict(self.theta, data, batch_size)
+        data = inputs.examples(self, x)
+        return self.scorer.predict(self.theta, data, batch_size)
 
     def evaluate(self, x: Any, t: Any = None, sample_weight: Any = None, batch_size: int = CHUNK) -> dict[str, float]:
         """`{"loss": ..., metric: ...}` over these examples, with everything random switched off.
@@ -397,21 +261,14 @@ class Model:
         The metric is that of the loss (`Loss.metric`); a loss that names none is reported alone.
         """
         batch_size = check_count("batch_size", batch_size)
-        data = self._data(x, t, sample_weight)
-        return self._scorer.scores(self.theta, data, batch_size)
+        data = inputs.labelled(self, x, t, sample_weight)
+        return self.scorer.scores(self.theta, data, batch_size)
 
     # -- derivatives --------------------------------------------------------------------------------------------------
 
     def objective(self, x: Any, t: Any = None, sample_weight: Any = None) -> Objective:
         """loss(net(theta, x), t) as a function of theta; call it with `model.theta` and ask for derivatives."""
-        return self._objective(self._data(x, t, sample_weight))
-
-    def _objective(self, data: Dataset) -> Objective:
-        x, t, *weight = data.slice(0, len(data))
-        return Objective(
-            self.net, self.loss, x, t, *weight, backend=self.backend, layout=self.layout, training=False,
-            key=Key(self.seed) if self.net.stochastic else None,
-        )  # fmt: skip
+        return full_objective(self, inputs.labelled(self, x, t, sample_weight))
 
     def gradient(self, x: Any, t: Any = None, sample_weight: Any = None) -> Array:
         """∂loss/∂theta by backpropagation, (P,)."""
@@ -430,28 +287,14 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write network, loss and parameters to a safetensors file; `gd.load` makes the model again."""
-        content = {
-            "network": spec.network_spec(self.net), "loss": spec.loss_spec(self.loss), "dtype": self.dtype,
-            "in_shape": list(self.in_shape or ()), "seed": self.seed,
-            "layout": [[name, list(shape)] for name, shape in self.layout.shapes.items()],
-        }  # fmt: skip
-        tensors = self.layout.split(self.backend.to_numpy(self.theta))
-        archive.write(archive.check_writable(path), KIND, tensors, content, keep_previous=False)
+        model_file.write(path, self, self.backend.to_numpy(self.theta))
 
     def load_parameters(self, path: str | Path) -> None:
         """Take the parameters from a model file or checkpoint of the same network; the model is unchanged on error."""
-        tensors, content = archive.read(path, (KIND, checkpoint.KIND))
-        content = content.get("settings", content)
+        saved = model_file.read(path)
         if self._layout is None:
-            self.build(content["in_shape"])
-        mine = [[name, list(shape)] for name, shape in self.layout.shapes.items()]
-        if content["layout"] != mine:
-            raise FileError(
-                f"{str(path)!r} holds the parameters of another network: {_rows(content['layout'])}; this one has "
-                f"{_rows(mine)}"
-            )
-        vector = tensors["theta"] if "theta" in tensors else self.layout.join_host(tensors)
-        self._theta = self.backend.asarray(vector, self.dtype)
+            self.build(saved.described["in_shape"])
+        self._theta = self.backend.asarray(saved.theta(self.layout), self.dtype)
 
 
 def load(
@@ -484,18 +327,11 @@ def load(
     (Sequential(Dense(3, 2), Tanh()), True)
     """
     classes = spec.check_custom(custom)
-    _, content = archive.read(path, (KIND, checkpoint.KIND))
-    content = content.get("settings", content)
-    net = spec.read_network(content["network"], classes)
-    loss = spec.read_loss(content["loss"], classes)
+    saved = model_file.read(path)
+    (net, loss), described = saved.build(classes), saved.described
     model = Model(
-        net, loss, device, backend, dtype or content["dtype"], content["seed"], tuple(content["in_shape"]),
+        net, loss, device, backend, dtype or described["dtype"], described["seed"], tuple(described["in_shape"]),
         matmul_precision,
-    )  # type: ignore[arg-type] # fmt: skip
-    model.load_parameters(path)
+    )  # fmt: skip
+    model._theta = model.backend.asarray(saved.theta(model.layout), model.dtype)
     return model
-
-
-def _rows(layout: list[Any], limit: int = 8) -> str:
-    rows = ", ".join(f"{name} {tuple(shape)}" for name, shape in layout[:limit])
-    return rows + (", ..." if len(layout) > limit else "")

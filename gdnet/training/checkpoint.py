@@ -11,13 +11,12 @@ from gdnet.checks import check_count, check_path
 from gdnet.data.arrays import Dataset
 from gdnet.errors import FileError, OptionError
 from gdnet.files import archive
+from gdnet.files.model_file import CHECKPOINT
 from gdnet.training.callbacks import Callback, StopTraining
 from gdnet.training.history import History
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run
-
-KIND = "checkpoint"
 
 
 class Checkpoint(Callback):
@@ -87,12 +86,12 @@ def save(run: "Run", path: str | Path) -> None:
         "settings": run.settings, "position": [run.epoch, run.iteration], "state": state,
         "callbacks": callbacks, "history": run.history.pack(), "stopped": stopped,
     }  # fmt: skip
-    archive.write(path, KIND, tensors, content)
+    archive.write(path, CHECKPOINT, tensors, content)
 
 
 def restore(run: "Run", path: str | Path) -> None:
     """Put a new run where the saved one stood; a `FileError` if it is a run of something else."""
-    tensors, content = archive.read(path, (KIND,))
+    tensors, content = archive.read(path, (CHECKPOINT,))
     check_settings(path, content["settings"], run.settings)
     callbacks = _remembering(run)
     kept = [(name, state) for name, state in content["callbacks"] if state != {"dict": {}}]

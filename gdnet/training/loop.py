@@ -79,6 +79,11 @@ class Run:
         """The parameters that the run would end with now: the last ones, or the optimizer's average of them."""
         return self.backend.whole(self.optimizer.solution(self.state, self.theta))
 
+    @property
+    def parameters(self) -> Array:
+        """The parameters that the run ends with: `result`, where a callback has set it, or `solution`."""
+        return self.solution if self.result is None else self.backend.asarray(self.result)
+
     def finish(self, reason: str, final: bool = True) -> None:
         """Stop after this step. `final` is False where a resumed run should go on."""
         self.stop = self.stop or StopTraining(reason, final)

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from gdnet.backend import Array, Backend, Key, backend_of
+from gdnet.data import Dataset
 from gdnet.errors import ArrayError, OptionError, ShapeError
 from gdnet.layers import Layer
 from gdnet.losses import Loss
 from gdnet.network import Network, Objective, Sequential
 from gdnet.optimizers import Optimizer
+from gdnet.training.inputs import Trainable
 from gdnet.vector import Layout
 
 Step = Callable[..., tuple[Array, Any, Array]]
@@ -126,6 +128,15 @@ def _check_step(
     loss.check_shape(tuple(t.shape), net.out_shape(tuple(x.shape[1:])), x.shape[0])
     if weight is not None and tuple(weight.shape) != (x.shape[0],):
         raise ShapeError(f"sample_weight must have shape ({x.shape[0]},), got {tuple(weight.shape)}")
+
+
+def full_objective(model: Trainable, data: Dataset) -> Objective:
+    """The loss over all of these examples as a function of theta, with everything random switched off."""
+    x, t, *weight = data.slice(0, len(data))
+    return Objective(
+        model.net, model.loss, x, t, *weight, backend=model.backend, layout=model.layout, training=False,
+        key=Key(model.seed) if model.net.stochastic else None,
+    )  # fmt: skip
 
 
 class FullBatchStep:

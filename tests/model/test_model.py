@@ -242,7 +242,7 @@ def test_the_next_fit_takes_the_compiled_step_of_the_last(bk, monkeypatch):
     for rate in (0.5, 0.5, 0.1, 0.1):  # as of a run with another rate at half-time
         one.fit(x, t, optimizer=gd.SGD(lr=rate), epochs=2, batch_size=16, verbose=0)
         two.fit(x, t, optimizer=gd.SGD(lr=rate), epochs=2, batch_size=16, verbose=0)
-        two._latest_step = None  # as it was before the first fit
+        two._steps.clear()  # as it was before the first fit
         np.testing.assert_array_equal(bk.get(one.theta), bk.get(two.theta))
     assert len(made) == 2 + 4
     before, kept = one.theta, bk.get(one.theta)

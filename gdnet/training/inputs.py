@@ -1,0 +1,108 @@
+"""Data on their way into a model: checked against its network and loss, moved to its device, parted for validation."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from gdnet.backend import Array, Backend
+from gdnet.data import Dataset, check_data, split
+from gdnet.data.arrays import is_integer
+from gdnet.data.checks import WEIGHTS
+from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.losses import Loss, class_weights_to_sample_weights
+from gdnet.network import Network
+from gdnet.training.scorer import Scorer
+from gdnet.vector import Layout
+
+
+class Trainable(Protocol):
+    """What training asks of a model."""
+
+    backend: Backend
+    dtype: str
+    seed: int
+    in_shape: tuple[int, ...] | None
+
+    @property
+    def net(self) -> Network: ...
+    @property
+    def loss(self) -> Loss: ...
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def theta(self) -> Array: ...
+    @property
+    def scorer(self) -> Scorer: ...
+    def build(self, in_shape: tuple[int, ...]) -> None: ...
+
+
+def examples(model: Trainable, x: Any) -> Dataset:
+    """Inputs alone, checked and on the model's device; the first ones build the model."""
+    data = check_data(x, backend=model.backend, dtype=model.dtype)
+    _fit_network(model, data)
+    return data.on(model.backend, model.dtype)
+
+
+def labelled(
+    model: Trainable, x: Any, t: Any, sample_weight: Any = None, class_weight: Any = None,
+    names: tuple[str, str] = ("x", "t"),
+) -> Dataset:  # fmt: skip
+    """Inputs with targets and weights, checked and on the model's device; the first ones build the model."""
+    if t is None and (not isinstance(x, Dataset) or x.t is None):
+        raise ArrayError(f"{names[1]} is missing: give inputs and targets")
+    data = check_data(x, t, sample_weight, backend=model.backend, dtype=model.dtype, names=(*names, "sample_weight"))
+    _fit_network(model, data)
+    t, out_shape = data.t, model.net.out_shape(model.in_shape)  # type: ignore[arg-type]
+    host = t if isinstance(t, np.ndarray) else data.home.to_numpy(t)
+    model.loss.check_target(host, out_shape)
+    weight = data.sample_weight
+    if class_weight is not None:
+        weight = data.home.asarray(_of_classes(class_weight, host, data), model.dtype)
+    elif weight is not None and is_integer(weight):
+        weight = data.home.asarray(data.home.to_numpy(weight), model.dtype)
+    if host.dtype.kind in "iub" and model.loss.target_shape(out_shape, t.ndim) == out_shape and t.ndim > 1:
+        t = data.home.asarray(host, model.dtype)  # numbers that happen to be whole, not labels
+    return Dataset(data.x, t, weight, prepare=data.prepare).on(model.backend, model.dtype)
+
+
+def held_out(model: Trainable, given: Any) -> Dataset:
+    """What `validation_data=` holds."""
+    if isinstance(given, Dataset):
+        return labelled(model, given, None)
+    if not (isinstance(given, (tuple, list)) and len(given) == 2):
+        raise OptionError(f"validation_data must be (x, t), got {type(given).__name__}")
+    x, t = given
+    return labelled(model, x, t, names=("validation x", "validation t"))
+
+
+def split_off(model: Trainable, x: Any, t: Any, weight: Any, share: float) -> tuple[Any, Any, Any, tuple[Any, Any]]:
+    """(x, t, sample_weight, validation data): a share of the examples, drawn by the seed, is kept for validation."""
+    if isinstance(x, Dataset):
+        raise OptionError("validation_split needs arrays, not a Dataset: give validation_data")
+    arrays = check_data(x, t, weight, backend=model.backend).arrays
+    kept, held = split(*arrays, fractions=(1.0 - share, share), seed=model.seed)
+    return kept[0], kept[1], kept[2] if weight is not None else None, (held[0], held[1])
+
+
+def _fit_network(model: Trainable, data: Dataset) -> None:
+    """Whether the examples fit the network; builds it if they are the first."""
+    x = data.x if data.prepare is None else data.prepare(data.x[:1])
+    shape = tuple(x.shape[1:])
+    if model.in_shape is None:
+        model.build(model.net.resolve(shape))
+    elif shape != model.in_shape:
+        model.net.out_shape(shape)  # names the layer that cannot take them
+        raise ShapeError(f"the model takes examples of shape {model.in_shape}, got {shape}")
+
+
+def _of_classes(class_weight: Any, t: np.ndarray, data: Dataset) -> np.ndarray:
+    """The weight of each example: that of its class, times its own."""
+    weight = class_weights_to_sample_weights(class_weight, t)
+    if data.sample_weight is not None:
+        weight = weight * data.home.to_numpy(data.sample_weight)
+    if not WEIGHTS[0] <= weight.max() <= WEIGHTS[1]:
+        raise OptionError(
+            f"class_weight: the largest weight of an example would be {weight.max():.3g}: at least one must "
+            f"be positive, and only their ratios count"
+        )
+    return weight

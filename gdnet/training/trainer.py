@@ -1,0 +1,161 @@
+"""What `Model.fit` does: data, callbacks and the compiled step are brought together for one run of the loop."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gdnet.backend import Array
+from gdnet.backend.out_of_memory import device_memory
+from gdnet.checks import check_count, check_fraction, check_names
+from gdnet.errors import OptionError
+from gdnet.files import model_file, spec
+from gdnet.losses import Loss
+from gdnet.optimizers import SGD, Optimizer
+from gdnet.training import checkpoint, inputs
+from gdnet.training.callbacks import Callback, ProgressBar, check_callbacks
+from gdnet.training.feed import Feed
+from gdnet.training.loop import Run, check_batching, train
+from gdnet.training.scorer import metric_of
+from gdnet.training.step import FullBatchStep, Step, check_optimizer, full_objective, step_on
+from gdnet.training.stopping import StopOnNaN
+
+
+class StepCache:
+    """The compiled step of the latest run, so that the next `fit` with the same settings compiles nothing."""
+
+    def __init__(self) -> None:
+        self.wanted: Any = None
+        self.step: Step | None = None
+
+    def get(self, model: inputs.Trainable, optimizer: Optimizer, settings: dict[str, Any]) -> Step:
+        """The compiled step of this optimizer for this model."""
+        # The settings tell a layer or a loss that was changed in place.
+        wanted = optimizer, model.loss, {name: settings[name] for name in ("network", "loss", "layout", "seed")}
+        if self.step is None or self.wanted != wanted:
+            step = step_on(model.backend, model.net, model.loss, optimizer, model.layout, model.seed)
+            self.wanted, self.step = wanted, model.backend.compile(step, donate=(0, 1))
+        return self.step
+
+    def clear(self) -> None:
+        """Forget it, with the buffers that it holds."""
+        self.wanted = self.step = None
+
+
+class Trainer:
+    """Prepares a run of a model from what `fit` was given, and runs it.
+
+    >>> import gdnet as gd
+    >>> import numpy as np
+    >>> x = np.ones((32, 1), "float32")
+    >>> trainer = Trainer(gd.Model(gd.Sequential(gd.Dense(1, 1)), loss=gd.SquaredError()), StepCache())
+    >>> run = trainer.prepare(x, x, epochs=2, verbose=0)
+    >>> trainer.train(run)
+    >>> run.history.epochs, run.parameters.shape
+    (2, (2,))
+    """
+
+    def __init__(self, model: inputs.Trainable, steps: StepCache) -> None:
+        self.model, self.steps = model, steps
+
+    def prepare(
+        self,
+        x: Any,
+        t: Any = None,
+        *,
+        optimizer: Optimizer | None = None,
+        epochs: int = 1,
+        batch_size: int | None = 32,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        callbacks: Sequence[Callback] = (),
+        resume: str | Path | None = None,
+        verbose: int = 1,
+        metrics: Sequence[str] = (),
+    ) -> Run:
+        """The run at its start, or where the checkpoint `resume` stands; the arguments are those of `Model.fit`."""
+        model = self.model
+        optimizer = check_optimizer(SGD() if optimizer is None else optimizer)
+        epochs = check_count("epochs", epochs)
+        found = check_callbacks(callbacks)
+        if validation_data is not None and validation_split:
+            raise OptionError("give validation_data or validation_split, not both")
+        if check_fraction("validation_split", validation_split):
+            x, t, sample_weight, validation_data = inputs.split_off(model, x, t, sample_weight, validation_split)
+        data = inputs.labelled(model, x, t, sample_weight, class_weight)
+        held = None if validation_data is None else inputs.held_out(model, validation_data)
+        metric = _check_metrics(model.loss, metrics)
+
+        whole = optimizer.full_batch and batch_size == len(data)
+        feed = Feed(data, None if whole else batch_size, bool(shuffle), bool(drop_last), model.seed)
+        check_batching(optimizer, model.net.stochastic, feed.batch_size, len(data))
+        bound = optimizer.bind(model.layout)
+        settings = self._settings(optimizer, feed)
+        self._step = (
+            FullBatchStep(full_objective(model, data), bound)
+            if optimizer.full_batch
+            else self.steps.get(model, optimizer, settings)
+        )
+        theta = model.backend.asarray(model.backend.to_numpy(model.theta))  # a copy: the step may overwrite its own
+        run = Run(model.backend, bound, theta, bound.init(theta), feed, epochs)
+        run.callbacks = _in_order(found, verbose)
+        validation = () if held is None else ("val_loss", f"val_{metric}") if metric else ("val_loss",)
+        run.names = ("loss", *getattr(optimizer, "figures", ()), *metrics, *validation)
+        run.settings = settings
+        if resume is not None:
+            checkpoint.restore(run, resume)
+        self._scored = (data if metrics else None), held
+        return run
+
+    def train(self, run: Run) -> None:
+        """Run until the epochs are done or something stops it."""
+        scored = any(data is not None for data in self._scored)
+        try:
+            with device_memory(run.backend, run.feed.batch_size or len(run.feed.data)):
+                train(run, self._step, self._scores if scored else None)
+        except BaseException:
+            self.steps.clear()  # its buffers may be what left too little memory
+            raise
+
+    def _scores(self, theta: Array) -> dict[str, float]:
+        """What the history holds beside the loss of an epoch."""
+        scorer, (data, held) = self.model.scorer, self._scored
+        own = {} if data is None else scorer.scores(theta, data)
+        own.pop("loss", None)  # that of the epoch, the mean over its steps, is there already
+        kept = {} if held is None else scorer.scores(theta, held)
+        return own | {f"val_{name}": value for name, value in kept.items()}
+
+    def _settings(self, optimizer: Optimizer, feed: Feed) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that wrote the checkpoint."""
+        return model_file.description(self.model) | {
+            "optimizer": spec.optimizer_spec(optimizer),
+            "batch_size": feed.batch_size,
+            "shuffle": feed.shuffle,
+            "drop_last": feed.drop_last,
+            "data": checkpoint.fingerprint(feed.data),
+        }
+
+
+def _check_metrics(loss: Loss, names: Sequence[str]) -> str | None:
+    """The name of the loss's metric, the only one that may be asked for."""
+    known = metric_of(loss)
+    metric = known and known.name
+    for name in check_names("metrics", names):
+        if name != metric:
+            raise OptionError(
+                f"metrics: with {loss!r} there is {metric!r}, got {name!r}"
+                if metric
+                else f"metrics: {loss!r} has none, got {name!r}: give its class metric = (name, rule)"
+            )
+    return metric
+
+
+def _in_order(given: list[Callback], verbose: int) -> list[Callback]:
+    """The order in which callbacks are called: checkpoints last, since they keep what the others have made."""
+    own: list[Callback] = [] if any(isinstance(c, StopOnNaN) for c in given) else [StopOnNaN()]
+    bar: list[Callback] = [ProgressBar()] if verbose and not any(isinstance(c, ProgressBar) for c in given) else []
+    last = [c for c in given if isinstance(c, checkpoint.Checkpoint)]
+    return [*own, *(c for c in given if c not in last), *bar, *last]
