@@ -3,7 +3,9 @@
 They are computed where the arrays live; only the result comes to the host, as a Python float.
 
 Classes: `y_true` and `y_pred` are integer labels (n,) or (n, 1), or rows of scores, probabilities or one-hot (n, k),
-whose largest entry is the class. Numbers: both are (n,) or (n, outputs); several outputs are averaged evenly.
+whose largest entry is the class. Real numbers that are not such rows are refused, since nothing says where to cut them.
+Numbers: both are (n,) or (n, outputs); several outputs are averaged evenly. Sums run in float64 whatever the arrays
+hold, since a mean over many float32 rows loses digits.
 """
 
 import math
@@ -11,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gdnet.backend import Array, Backend, backend_of
+from gdnet.backend import Array, Backend, backend_of, get_backend
+from gdnet.backend.base import resolve_dtype
 from gdnet.errors import DataError, OptionError, ShapeError
 
 # -- classes -----------------------------------------------------------------------------------------------------------
@@ -43,8 +46,8 @@ def top_k_accuracy(y_true: Array, y_score: Array, k: int = 5) -> float:
     backend, true, _ = _classes(y_true, y_score)
     xp, classes = backend.xp, y_score.shape[1]
     _check_range(backend, true, classes, "y_true")
-    number = xp.reshape(xp.arange(classes, dtype=true.dtype, device=backend.device), (1, classes))
-    true = xp.reshape(true, (-1, 1))
+    number = xp.reshape(xp.arange(classes, dtype=xp.int32, device=backend.device), (1, classes))
+    true = xp.reshape(xp.astype(true, xp.int32), (-1, 1))
     own = xp.sum(xp.where(number == true, y_score, xp.zeros_like(y_score)), axis=1, keepdims=True)
     before = (y_score > own) | ((y_score == own) & (number > true))
     rank = xp.count_nonzero(before, axis=1)
@@ -60,9 +63,6 @@ def confusion_matrix(y_true: Array, y_pred: Array, num_classes: int | None = Non
     """
     backend, true, pred = _classes(y_true, y_pred)
     xp = backend.xp
-    for name, labels in (("y_true", true), ("y_pred", pred)):
-        if not xp.isdtype(labels.dtype, "integral"):
-            raise DataError(f"{name} must be integer labels or rows of scores, got dtype {labels.dtype}")
     if num_classes is None:
         num_classes = 1 + max(int(backend.to_numpy(xp.max(labels))) for labels in (true, pred))
     for name, labels in (("y_true", true), ("y_pred", pred)):
@@ -130,24 +130,44 @@ def _average(values: np.ndarray, average: str | None) -> Any:
 def _classes(y_true: Array, y_pred: Array) -> tuple[Backend, Array, Array]:
     """Both as labels (n,)."""
     backend = backend_of(y_true, y_pred, names=("y_true", "y_pred"))
-    xp, labels = backend.xp, []
-    for name, y in (("y_true", y_true), ("y_pred", y_pred)):
-        if y.ndim not in (1, 2) or y.shape[0] == 0:
-            raise ShapeError(f"{name} must have shape (n,) or (n, classes) with n >= 1, got {tuple(y.shape)}")
-        wide = y.ndim == 2 and y.shape[1] > 1
-        labels.append(xp.argmax(xp.astype(y, xp.int32) if _is_bool(xp, y) else y, axis=1) if wide else _flat(xp, y))
+    labels = [_labels(backend, y_true, "y_true"), _labels(backend, y_pred, "y_pred")]
     if labels[0].shape[0] != labels[1].shape[0]:
         raise ShapeError(f"y_true holds {labels[0].shape[0]} examples, y_pred {labels[1].shape[0]}")
+    wide = {name: y.shape[1] for name, y in (("y_true", y_true), ("y_pred", y_pred)) if _is_wide(y)}
+    if len(set(wide.values())) > 1:
+        raise ShapeError(f"y_true has {wide['y_true']} classes a row, y_pred {wide['y_pred']}: they must agree")
+    for name, y, own in (("y_true", y_true, labels[0]), ("y_pred", y_pred, labels[1])):
+        if wide and not _is_wide(y):
+            _check_range(backend, own, max(wide.values()), name)
     return backend, labels[0], labels[1]
+
+
+def _is_wide(y: Array) -> bool:
+    """Whether y holds a row of numbers for each example, one a class."""
+    return y.ndim == 2 and y.shape[1] > 1
+
+
+def _labels(backend: Backend, y: Array, name: str) -> Array:
+    """The class of each example, (n,)."""
+    xp = backend.xp
+    if y.ndim not in (1, 2) or 0 in y.shape:
+        raise ShapeError(f"{name} must have shape (n,) or (n, classes) with n >= 1, got {tuple(y.shape)}")
+    if _is_bool(xp, y):
+        y = xp.astype(y, xp.int32)
+    if _is_wide(y):
+        if xp.isdtype(y.dtype, "real floating") and bool(backend.to_numpy(xp.any(xp.isnan(y)))):
+            raise DataError(f"{name} holds NaN among its scores: no class is the largest there")
+        return xp.argmax(y, axis=1)
+    if not xp.isdtype(y.dtype, "integral"):
+        raise DataError(
+            f"{name} must be integer labels or rows of scores, got real numbers ({y.dtype}) of shape {tuple(y.shape)}: "
+            f"cut probabilities of one output, as in ({name} > 0.5), logits at 0; or convert labels to integers"
+        )
+    return xp.reshape(y, (-1,))
 
 
 def _is_bool(xp: Any, y: Array) -> bool:
     return xp.isdtype(y.dtype, "bool")
-
-
-def _flat(xp: Any, y: Array) -> Array:
-    y = xp.reshape(y, (-1,))
-    return xp.astype(y, xp.int32) if _is_bool(xp, y) else y
 
 
 def _check_range(backend: Backend, labels: Array, classes: int, name: str) -> None:
@@ -179,7 +199,8 @@ def rmse(y_true: Array, y_pred: Array) -> float:
     """
     backend, true, pred = _numbers(y_true, y_pred)
     xp = backend.xp
-    return backend.read(xp.mean(xp.sqrt(xp.mean((true - pred) ** 2, axis=0))))
+    miss, unit = _in_own_unit(xp, true - pred)
+    return backend.read(xp.mean(unit * xp.sqrt(xp.mean(miss**2, axis=0))))
 
 
 def mae(y_true: Array, y_pred: Array) -> float:
@@ -206,12 +227,13 @@ def r2(y_true: Array, y_pred: Array) -> float:
     if true.shape[0] < 2:
         return math.nan
     xp = backend.xp
-    left = xp.sum((true - pred) ** 2, axis=0)
-    spread = xp.sum((true - xp.mean(true, axis=0, keepdims=True)) ** 2, axis=0)
+    miss, miss_unit = _in_own_unit(xp, true - pred)
+    moved, unit = _in_own_unit(xp, true - true[:1, :])  # exactly 0 for an output that never changes
+    spread = xp.sum((moved - xp.mean(moved, axis=0, keepdims=True)) ** 2, axis=0)
     moves = spread > 0
-    share = left / xp.where(moves, spread, xp.ones_like(spread))
-    score = xp.where(moves, 1.0 - share, xp.astype(left == 0, left.dtype))
-    return backend.read(xp.mean(score))
+    share = xp.sum(miss**2, axis=0) / xp.where(moves, spread, xp.ones_like(spread)) * (miss_unit / unit) ** 2
+    met = xp.astype(xp.all(miss == 0, axis=0), share.dtype)
+    return backend.read(xp.mean(xp.where(moves, 1.0 - share, met)))
 
 
 def _numbers(y_true: Array, y_pred: Array) -> tuple[Backend, Array, Array]:
@@ -225,6 +247,16 @@ def _numbers(y_true: Array, y_pred: Array) -> tuple[Backend, Array, Array]:
     true, pred = both
     if tuple(true.shape) != tuple(pred.shape):
         raise ShapeError(f"y_true has shape {tuple(y_true.shape)}, y_pred {tuple(y_pred.shape)}: they must agree")
-    real = [y.dtype for y in (pred, true) if xp.isdtype(y.dtype, "real floating")]
-    dtype = xp.result_type(*real) if real else xp.__array_namespace_info__().default_dtypes()["real floating"]
-    return backend, xp.astype(true, dtype), xp.astype(pred, dtype)
+    try:
+        dtype = backend.dtype(resolve_dtype(backend, "float64"))
+    except OptionError:  # a library without float64
+        true, pred = (backend.to_numpy(y) for y in (true, pred))
+        backend, dtype = get_backend("cpu"), np.float64
+    return backend, backend.xp.astype(true, dtype), backend.xp.astype(pred, dtype)
+
+
+def _in_own_unit(xp: Any, columns: Array) -> tuple[Array, Array]:
+    """Each column divided by its largest size, and those sizes: squares neither overflow nor vanish in any unit."""
+    unit = xp.max(xp.abs(columns), axis=0)
+    unit = xp.where((unit > 0) & xp.isfinite(unit), unit, xp.ones_like(unit))
+    return columns / unit, unit

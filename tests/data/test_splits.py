@@ -120,6 +120,73 @@ def test_a_constant_feature_that_no_float_holds_exactly():
             assert not scale.transform(x).any()
 
 
+NOISE = np.random.default_rng(5)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.where(np.arange(1000) % 2, 0.3, 0.1 + 0.2),
+        20 + 1e-15 * NOISE.standard_normal(1000),
+        -7e300 * (1 + 1e-16 * NOISE.standard_normal(1000)),
+        np.float32(0.3) * (1 + np.float32(6e-8) * (np.arange(1000) % 2)).astype("float32"),
+    ],
+)
+def test_a_feature_that_varies_by_rounding_is_constant(column):
+    assert np.ptp(column) > 0
+    x = np.stack([column, np.linspace(-1, 1, 1000)], axis=1).astype(column.dtype)
+    scale = Standardizer().fit(x)
+    assert scale.std[0] == 1
+    assert scale.std[1] == pytest.approx(0.5779, rel=1e-3)
+    other = (column[:1] * 1.001).astype(column.dtype)
+    assert abs(scale.transform(np.stack([other, other], axis=1))[0, 0]) <= abs(0.0011 * float(column[0]))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e6, 1e12])
+def test_a_small_spread_about_a_large_mean_is_a_spread(offset):
+    x = offset + np.random.default_rng(0).standard_normal((500, 1))
+    z = Standardizer().fit(x).transform(x)
+    assert z.std() == pytest.approx(1, rel=1e-9)
+    assert abs(z.mean()) < 1e-3 * max(1, offset / 1e12)
+
+
+@pytest.mark.parametrize("unit", [1e-310, 1e-200, 1e-12, 1e12, 1e200, 1e307])
+def test_standardised_features_do_not_depend_on_the_unit(unit):
+    x = np.random.default_rng(0).uniform(-1, 3, (200, 2)) * [1.0, 5.0]
+    z, scale = Standardizer().fit(x).transform(x), Standardizer().fit(unit * x)
+    rtol = 1e-12 if unit > 1e-300 else 1e-8  # subnormal numbers have fewer digits
+    np.testing.assert_allclose(scale.transform(unit * x), z, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(scale.inverse(z), unit * x, rtol=rtol, atol=rtol * unit)
+
+
+@pytest.mark.parametrize(("dtype", "end"), [("float64", 1e308), ("float64", 1.7e308), ("float32", 3.3e38)])
+def test_both_ends_of_the_range(bk, dtype, end):
+    x = np.asarray([[end, 1.0, -end], [-end, 2.0, -end], [end, 3.0, end]], dtype)
+    scale = Standardizer().fit(x)
+    z = bk.get(scale.transform(bk.put(x, dtype)))
+    centred = x / x.dtype.type(end) - np.mean(x / x.dtype.type(end), axis=0)
+    np.testing.assert_allclose(z[:, 0], centred[:, 0] / centred[:, 0].std(), rtol=1e-5)
+    np.testing.assert_allclose(z[:, 1], [-np.sqrt(1.5), 0, np.sqrt(1.5)], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(bk.get(scale.inverse(bk.put(z, dtype))), x, rtol=1e-4)
+
+
+def test_float32_data_far_from_zero_are_centred_to_their_last_digit():
+    x = (16_000_000 + np.random.default_rng(0).integers(0, 400, (1000, 1))).astype("float32")  # all exact
+    z = Standardizer().fit(x).transform(x)
+    wide = x.astype("float64")
+    np.testing.assert_allclose(z, (wide - wide.mean()) / wide.std(), atol=1e-6)
+
+
+def test_pieces_are_merged_also_where_the_data_drift(monkeypatch):
+    from gdnet.data import checks
+
+    x = np.linspace(0, 10, 5000)[:, None] + np.random.default_rng(0).standard_normal((5000, 2))
+    monkeypatch.setattr(checks, "_CHUNK_BYTES", 1024)
+    scale = Standardizer().fit(x)
+    np.testing.assert_allclose(scale.mean, x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(scale.std, x.std(axis=0), rtol=1e-12)
+
+
 def test_targets_of_one_axis():
     t = np.asarray([1.0, 3.0])
     assert Standardizer().fit(t).transform(t).tolist() == [-1.0, 1.0]
@@ -151,3 +218,9 @@ def test_one_hot_rows(bk, t, k):
     rows = one_hot(bk.put(np.asarray(t)), k)
     assert "float32" in str(rows.dtype)
     np.testing.assert_array_equal(bk.get(rows), np.eye(k or max(t) + 1)[np.asarray(t, int)])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int64"])
+def test_one_hot_of_more_classes_than_the_dtype_has_numbers(bk, dtype):
+    rows = bk.get(one_hot(bk.put(np.asarray([0, 44, 127], dtype), dtype), 300))
+    np.testing.assert_array_equal(rows, np.eye(300)[[0, 44, 127]])

@@ -111,3 +111,76 @@ def test_integers_and_float32(bk):
 def test_refused(metric, true, pred, options, error, words):
     with pytest.raises(error, match=words):
         getattr(metrics, metric)(true, pred, **options)
+
+
+# -- in float64, in any unit -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 4])
+@pytest.mark.parametrize("offset", [0.0, 1e4, 1e6])
+def test_float32_gives_the_figures_of_float64(bk, outputs, offset):
+    drawn = np.random.default_rng(0)
+    t = (offset + 10 * drawn.standard_normal((100_000, outputs))).astype("float32")
+    y = (t + 5 * drawn.standard_normal(t.shape)).astype("float32")
+    wide_t, wide_y = t.astype("float64"), y.astype("float64")
+    for name in ("mse", "rmse", "mae", "r2"):
+        found = getattr(metrics, name)(bk.put(t, "float32"), bk.put(y, "float32"))
+        assert found == pytest.approx(getattr(metrics, name)(wide_t, wide_y), rel=1e-12), name
+    miss = wide_y - wide_t
+    assert metrics.r2(t, y) == pytest.approx(1 - np.mean(np.mean(miss**2, axis=0) / wide_t.var(axis=0)), rel=1e-9)
+
+
+def test_jax_without_float64_computes_on_the_host():
+    jax = pytest.importorskip("jax")
+    drawn = np.random.default_rng(0)
+    t = (1e4 + drawn.standard_normal((50_000, 2))).astype("float32")
+    y = (t + 0.5 * drawn.standard_normal(t.shape)).astype("float32")
+    with jax.enable_x64(False):
+        found = metrics.r2(jax.numpy.asarray(t), jax.numpy.asarray(y))
+    assert found == pytest.approx(metrics.r2(t.astype("float64"), y.astype("float64")), rel=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-30, 1e30, 1e200])
+def test_no_metric_depends_on_the_unit(unit):
+    assert metrics.r2(unit * Y, unit * FIT) == pytest.approx(metrics.r2(Y, FIT), rel=1e-12)
+    assert metrics.rmse(unit * Y, unit * FIT) == pytest.approx(unit * metrics.rmse(Y, FIT), rel=1e-12)
+    assert metrics.mae(unit * Y, unit * FIT) == pytest.approx(unit * metrics.mae(Y, FIT), rel=1e-12)
+
+
+def test_a_constant_that_no_float_holds_exactly_is_a_constant():
+    t = np.full(30, 0.1)  # its mean is not 0.1
+    assert metrics.r2(t, t + 1.0) == 0.0
+    assert metrics.r2(t, t) == 1.0
+
+
+def test_labels_of_eight_bits_and_more_than_256_classes(bk):
+    drawn = np.random.default_rng(0)
+    scores, labels = drawn.standard_normal((400, 1000)), drawn.integers(0, 200, 400)
+    for dtype in ("uint8", "int16", "int64"):
+        for k in (1, 300, 999):
+            expected = metrics.top_k_accuracy(labels, scores, k)
+            assert metrics.top_k_accuracy(bk.put(labels.astype(dtype), dtype), bk.put(scores), k) == expected
+    matrix = metrics.confusion_matrix(labels.astype("uint8"), labels.astype("uint8"), num_classes=300)
+    assert matrix.shape == (300, 300)
+    assert matrix.trace() == 400
+
+
+@pytest.mark.parametrize("name", ["accuracy", "confusion_matrix", "precision", "recall", "f1"])
+@pytest.mark.parametrize(
+    ("true", "pred", "error", "words"),
+    [
+        ([1, 0, 1], np.asarray([[0.9], [0.2], [0.7]]), DataError, "y_pred > 0.5"),
+        ([1, 0, 1], np.asarray([0.9, 0.2, 0.7]), DataError, "y_pred must be integer labels"),
+        ([1, 0, 1], np.asarray([1.0, 0.0, 1.0]), DataError, "y_pred must be integer labels"),  # saturated, or labels?
+        ([1, 0, 1], np.asarray([2.5, -1.0, 0.3], "float32"), DataError, "logits at 0"),
+        ([1.0, 0.0, 0.5], np.asarray([1, 0, 1]), DataError, "y_true must be integer labels"),
+        ([1, 2, 3], np.eye(3), DataError, r"y_true must hold labels in 0\.\.2, got 1\.\.3"),
+        ([1, -1, 1], np.eye(3), DataError, r"got -1\.\.1"),
+        (np.eye(3), np.ones((3, 4)), ShapeError, "3 classes a row, y_pred 4"),
+        ([0, 1, 2], np.asarray([[0.1, 0.9, 0], [np.nan, 0, 1], [1, 0, 0]]), DataError, "NaN"),
+        ([0, 1, 2], np.zeros((3, 0)), ShapeError, r"\(3, 0\)"),
+    ],
+)
+def test_what_is_no_class_is_refused(name, true, pred, error, words):
+    with pytest.raises(error, match=words):
+        getattr(metrics, name)(np.asarray(true), pred)
