@@ -77,6 +77,77 @@ def test_captured_equals_eager_equals_numpy(cuda, case):
     np.testing.assert_allclose(captured_losses, eager_losses, rtol=1e-12)
 
 
+class Written(gd.Layer):
+    """A dense layer of a user's own, with products as users write them."""
+
+    def __init__(self, product):
+        self.product = product
+
+    def shapes(self, in_shape):
+        return {"W": (in_shape[0], 3)}
+
+    def out_shape(self, in_shape):
+        return (3,)
+
+    def init(self, in_shape, rng):
+        return {"W": rng.standard_normal((in_shape[0], 3))}
+
+    def forward(self, params, x, context):
+        W, xp = params["W"], context.xp
+
+        def jvp(dparams, dx):
+            dy = dx @ W
+            return dy + x @ dparams["W"] if dparams else dy
+
+        return self.product(xp, x, W), gd.Jacobian(jvp, lambda dy: ({"W": x.T @ dy}, dy @ W.T))
+
+
+PRODUCTS = {
+    "@": lambda xp, x, W: x @ W,
+    "matmul": lambda xp, x, W: xp.matmul(x, W),
+    "linalg.matmul": lambda xp, x, W: xp.linalg.matmul(x, W),
+    "tensordot": lambda xp, x, W: xp.tensordot(x, W, axes=1),
+    "vecdot": lambda xp, x, W: xp.vecdot(x[:, None, :], W.T[None, :, :]),
+    "einsum": lambda xp, x, W: xp.einsum("ni,io->no", x, W),
+    "dot": lambda xp, x, W: x.dot(W),
+    "batches": lambda xp, x, W: (x[:, None, :] @ W)[:, 0, :],
+    "vectors": lambda xp, x, W: xp.stack([x @ W[:, k] for k in range(3)], axis=1),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_users_products_are_captured(cuda, name, dtype):
+    rng = np.random.default_rng(0)
+    net = gd.Sequential(gd.Dense(4, 5), gd.Tanh(), Written(PRODUCTS[name]))
+    case = net, gd.CrossEntropy(), gd.SGD(lr=0.1), rng.standard_normal((9, 4)).astype(dtype), rng.integers(0, 3, 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        eager, _ = run(cuda, *case)
+        captured, _ = run(cuda, *case, compiled=True)
+    assert captured.dtype == dtype
+    assert distance(captured, eager) < {"float32": 1e-5, "float64": 1e-12}[dtype]
+
+
+@pytest.mark.parametrize("name", ["solve", "read", "host"])
+def test_what_cannot_be_captured_costs_one_warning_that_names_its_line(cuda, name):
+    rules = {
+        "solve": lambda xp, x, W: xp.linalg.solve(W.T @ W, (x @ W).T).T,
+        "read": lambda xp, x, W: (x @ W) * float(x[0, 0]),
+        "host": lambda xp, x, W: (x @ W) * xp.asarray(np.ones(3)),
+    }
+    rng = np.random.default_rng(0)
+    net, x = gd.Sequential(Written(rules[name])), cuda.asarray(rng.standard_normal((9, 4)))
+    step = cuda.compile(gd.training_step(net, gd.SquaredError(), gd.SGD(lr=0.0)), donate=(0, 1))
+    theta = net.parameters(like=x)
+    state = gd.SGD(lr=0.0).init(theta)
+    step(theta, state, x, x[:, :3])
+    with pytest.warns(UserWarning, match=f'"{name}": lambda') as caught:
+        step(theta, state, x, x[:, :3])
+    assert [w.filename for w in caught] == [__file__]
+    step(theta, state, x, x[:, :3])
+
+
 def digits():
     (x, t), (xv, tv) = gd.data.load_digits()
     return x.astype("float32"), t, xv.astype("float32"), tv

@@ -1,6 +1,5 @@
 """CuPy on an NVIDIA GPU."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,14 +12,9 @@ from gdnet.backend.cupy.feed import CudaCopier, ahead
 from gdnet.backend.cupy.graph import CapturedStep, CudaRecorder
 from gdnet.backend.cupy.kernels import KERNELS
 from gdnet.backend.cupy.namespace import namespace
+from gdnet.backend.cupy.products import Current, current
 
 xp = namespace()
-
-
-class Products(threading.local):
-    """What multiplies matrices in place of CuPy, for each thread: while one captures a step, others run eagerly."""
-
-    gemm: Gemm | None = None
 
 
 class CupyBackend(Backend):
@@ -38,7 +32,7 @@ class CupyBackend(Backend):
         super().__init__(xp, cp.cuda.Device(index))
         self.tf32 = tf32
         """Whether products of float32 matrices may use TF32 tensor cores: faster, with about three digits."""
-        self.products = Products()
+        self.eager = Current()
 
     def __reduce__(self) -> tuple:
         function, names = super().__reduce__()
@@ -88,14 +82,18 @@ class CupyBackend(Backend):
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         if b.ndim == 2 < a.ndim and out is None:  # one large product: CuPy would copy, and batch many small ones
             return self.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
-        if a.ndim == b.ndim == 2:
-            gemm = self.products.gemm
-            if gemm is None and self.tf32:  # CuPy's own products know TF32 only as a setting of the whole process
-                with self.device:
-                    gemm = self.products.gemm = Gemm(tf32=True)
+        if a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.char in "fd":
+            gemm = current.gemm or self._eager_gemm()
             if gemm is not None:
                 return gemm(a, b, out)
         return cp.matmul(a, b, out=out)
+
+    def _eager_gemm(self) -> Gemm | None:
+        """With TF32, of which CuPy's own products know only as a setting of the whole process."""
+        if self.tf32 and self.eager.gemm is None:
+            with self.device:
+                self.eager.gemm = Gemm(tf32=True)
+        return self.eager.gemm
 
     def sum_rows(self, a: Array, out: Array) -> None:
         cp.sum(a, axis=0, out=out)
@@ -107,5 +105,5 @@ class CupyBackend(Backend):
 
     # -- compiling ---------------------------------------------------------------------------------------------------
 
-    def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
-        return CapturedStep(lambda: CudaRecorder(self), step, donate, self.device)
+    def compile(self, step: Callable, donate: Sequence[int] = (), strict: bool = False) -> Callable:
+        return CapturedStep(lambda: CudaRecorder(self.tf32), step, donate, self.device, strict)

@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from gdnet.backend.cupy.refusal import refusal
 from gdnet.backend.tree import flatten, unflatten
+from gdnet.errors import OptionError
 
 WARM_UP = 2
 
@@ -82,13 +84,17 @@ class CapturedStep:
     """`step`, captured for the first signature of arguments that comes twice in a row; others run eagerly.
 
     The short last batch of an epoch is such another signature. Where capturing fails, the step runs eagerly from then
-    on, after one warning. `recorder()` makes what records: it is called when the first capture begins.
+    on, after one warning; with `strict`, the error is raised. `recorder()` makes what records: it is called when the
+    first capture begins.
     """
 
-    def __init__(self, recorder: Callable[[], Any], step: Callable, donate: Sequence[int] = (), on: Any = None) -> None:
+    def __init__(
+        self, recorder: Callable[[], Any], step: Callable, donate: Sequence[int] = (), on: Any = None,
+        strict: bool = False,
+    ) -> None:  # fmt: skip
         if tuple(donate) != tuple(range(len(donate))):
-            raise ValueError("the donated arguments must come first")
-        self.recorder, self.step, self.donate = recorder, step, len(donate)
+            raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
+        self.recorder, self.step, self.donate, self.strict = recorder, step, len(donate), strict
         self.on = contextlib.nullcontext() if on is None else on
         self.last: Any = None
         self.captured: Captured | None = None
@@ -117,22 +123,26 @@ class CapturedStep:
             self.captured = Captured(self.recorder(), self.step, leaves, form, donated)
         except Exception as error:  # whatever the driver or a kernel of the user's has against it, eager is right
             self.failed = True
-            warnings.warn(
-                f"the training step could not be captured as a CUDA graph and runs eagerly: {error}", stacklevel=4
-            )
+            if self.strict:
+                raise
+            why = refusal(error)
+            if why.file:  # the warning stands at the line to be changed
+                warnings.warn_explicit(why.text, UserWarning, why.file, why.line)
+            else:
+                warnings.warn(why.text, stacklevel=3)
 
 
 class CudaRecorder:
     """Records what is done on a stream of its own, with memory that stays where it is as long as the graph lives."""
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, tf32: bool = False) -> None:
         import cupy as cp
 
         from gdnet.backend.cupy.cublas import Gemm
 
-        self.cp, self.backend = cp, backend
+        self.cp = cp
         self.stream, self.pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool()
-        self.gemm = Gemm(self.stream, backend.tf32)
+        self.gemm = Gemm(self.stream, tf32)
         self.capturing = False
 
     @staticmethod
@@ -145,17 +155,16 @@ class CudaRecorder:
 
     @contextlib.contextmanager
     def recording(self) -> Iterator["CudaRecorder"]:
+        from gdnet.backend.cupy.products import captured_by
+
         self.cp.cuda.get_current_stream().synchronize()  # the copies of the arguments are there
-        products = self.backend.products
-        before, products.gemm = products.gemm, self.gemm
         try:
-            with self.cp.cuda.using_allocator(self.pool.malloc), self.stream:
+            with self.cp.cuda.using_allocator(self.pool.malloc), self.stream, captured_by(self.gemm):
                 yield self
         finally:
-            products.gemm = before
-            if self.capturing:
+            if self.capturing:  # an error ended it: that error is to be told, not that the driver minds it as well
                 self.capturing = False
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(self.cp.cuda.runtime.CUDARuntimeError):
                     self.stream.end_capture()
 
     def begin(self) -> None:

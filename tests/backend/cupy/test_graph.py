@@ -10,6 +10,7 @@ import pytest
 import gdnet as gd
 from gdnet.backend.cupy.graph import CapturedStep
 from gdnet.backend.numpy.backend import NumpyBackend
+from gdnet.errors import OptionError
 
 
 class Taped(np.ndarray):
@@ -111,7 +112,7 @@ def plain_bodies(monkeypatch):
     monkeypatch.setattr(NumpyBackend, "kernels", {})
 
 
-def capture(step, donate=(0, 1), fail_at=""):
+def capture(step, donate=(0, 1), fail_at="", strict=False):
     """(captured step, list of the recorders that were made)"""
     made = []
 
@@ -119,7 +120,7 @@ def capture(step, donate=(0, 1), fail_at=""):
         made.append(Recorder(fail_at))
         return made[-1]
 
-    return CapturedStep(recorder, step, donate), made
+    return CapturedStep(recorder, step, donate, strict=strict), made
 
 
 def data(n=8):
@@ -299,6 +300,57 @@ def test_shapes_that_never_repeat_are_not_captured():
     assert not made
 
 
-def test_only_leading_arguments_can_be_donated():
-    with pytest.raises(ValueError, match="first"):
-        capture(swap, donate=(1,))
+@pytest.mark.parametrize("donate", [(1,), (1, 0), (0, 2)])
+def test_only_leading_arguments_can_be_donated(donate):
+    with pytest.raises(OptionError, match="first"):
+        capture(swap, donate=donate)
+
+
+def test_strict_makes_a_failed_capture_an_error():
+    captured, _ = capture(swap, fail_at="end", strict=True)
+    captured(np.ones(3), np.ones(3), np.ones(3))
+    with pytest.raises(RuntimeError, match="no end"):
+        captured(np.ones(3), np.ones(3), np.ones(3))
+
+
+LIBRARY = """
+def solve(recording, error, a):
+    if recording():
+        raise error
+    return a
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (NotImplementedError("calling cuSOLVER API during stream capture is currently unsupported"), "factorisations"),
+        (NotImplementedError("calling cuBLAS API during stream capture is currently unsupported"), "backend.matmul"),
+        (NotImplementedError("calling cuRAND API during stream capture is currently unsupported"), "key.uniform"),
+        (RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted"), "xp.where"),
+        (RuntimeError("the current stream is capturing, so synchronous API calls are disallowed"), "xp.where"),
+        (ValueError("something else"), r"something else\)$"),
+    ],
+)
+def test_the_warning_names_the_line_and_what_to_write(error, remedy, monkeypatch):
+    """It stands at the user's line, not at those of the library or of gdnet that the line calls."""
+    names = {"__name__": "cupy.linalg"}
+    exec(compile(LIBRARY, "/somewhere/cupy/linalg.py", "exec"), names)
+
+    class Own(gd.Layer):
+        def forward(self, params, x, context):
+            y = names["solve"](lambda: Taped.tape is not None, error, x)  # the line to change
+            return y, gd.Jacobian(lambda dparams, dx: dx, lambda dy: ({}, dy))
+
+    step = gd.training_step(gd.Sequential(gd.Dense(4, 3), Own()), gd.CrossEntropy(), gd.SGD())
+    captured, _ = capture(step)
+    theta = gd.Sequential(gd.Dense(4, 3), Own()).parameters(like=np.zeros((1, 4)))
+    state = gd.SGD().init(theta)
+    x, t = data()
+    captured(theta, state, x, t)
+    with pytest.warns(UserWarning, match=remedy) as caught:
+        captured(theta, state, x, t)
+    (warning,) = caught
+    line = Own.forward.__code__.co_firstlineno + 1
+    assert (warning.filename, warning.lineno) == (__file__, line)
+    assert f"{__file__}:{line}, `y = names" in str(warning.message)
