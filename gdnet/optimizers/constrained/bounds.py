@@ -46,6 +46,16 @@ def named_bounds(given: Mapping[str, Any], absent: float, layout: Any, name: str
     return found
 
 
+def free_variables(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Which variables can move. An interval of a few units in the last place has no inside: it fixes its variable.
+
+    >>> free_variables(np.array([0.0, 0.3, 1.0]), np.array([1e-12, np.nextafter(0.3, 1.0), np.inf])).tolist()
+    [True, False, True]
+    """
+    ends = np.where(np.isfinite(lower) & np.isfinite(upper), np.maximum(np.abs(lower), np.abs(upper)), 0.0)
+    return upper - lower > 1e-13 * ends
+
+
 def host(value: Any) -> np.ndarray:
     """Numbers or an array of any library, as float64 on the host; None inside a list is not a number."""
     if isinstance(value, (int, float, list, tuple, np.ndarray, np.generic)):
