@@ -55,9 +55,13 @@ def choose_space(A: Any, max_memory: int) -> str:
 
 
 class Damped:
-    """The system at one point. `scale` is D²: an array (P,) or one number; `factor(mu)` comes before `solve`."""
+    """The system at one point. `scale` is D²: an array (P,) or one number; `factor(mu)` comes before `step`.
+
+    `curvature` is diag(AᵀA), or its mean in the space of samples.
+    """
 
     scale: Any
+    curvature: Array
 
     def __init__(self, backend: Backend, A: Any) -> None:
         self.backend, self.xp, self.A = backend, backend.xp, A

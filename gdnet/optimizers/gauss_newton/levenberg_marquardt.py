@@ -9,18 +9,20 @@ from typing import Any, NamedTuple
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
 from gdnet.optimizers.gauss_newton.box import BoxedSpace
-from gdnet.optimizers.gauss_newton.damped_systems import Damped, damped_system
+from gdnet.optimizers.gauss_newton.convergence import Measures, alike, length, measure, rounding, vanished
+from gdnet.optimizers.gauss_newton.damped_systems import Damped, choose_space, damped_system
 from gdnet.optimizers.gauss_newton.polish import polish, settle
-from gdnet.optimizers.solver import Move, Point, Solver, read
+from gdnet.optimizers.result import OptimizeResult
+from gdnet.optimizers.solver import Move, Point, Solver, SolverState, read
 
 ATTEMPTS = 200
 PROBE = 0.1
 """Where along a step the residual is asked for its curvature: far enough for float32."""
 SHORT_STEP = 1e-3
 """Steps below this part of the parameters are straight enough without acceleration."""
-VANISHED = 1e-11
-"""Residuals below this part of those at the start, and of 1, are none: for minima where the matrix is singular, which
-are approached by a constant factor a step and never reached."""
+SHRUNK = 1e8
+"""Moré's maximum is at most this many times the present diag(AᵀA): a column that has shrunk by more, as that of a rate
+does when its amplitude turns out to be 1e-12, is damped by what it is now."""
 FORGET = 0.5
 """What Moré's maximum keeps of itself at each step, once `forget_after` steps did not suffice."""
 MARQUARDT_UNIT = 2.0
@@ -40,7 +42,11 @@ class LMMemory(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A trial point and what the model said of it. `size` and `norm` are ||D v||² and ||D theta||²."""
+    """A trial point and what the model said of it.
+
+    `size` and `norm` are Σ_j |A_j|² v_j² and Σ_j |A_j|² θ_j²: how far the step goes and how large the parameters are,
+    by what they do to the residuals here.
+    """
 
     point: Point
     size: float
@@ -88,8 +94,13 @@ class LevenbergMarquardt(Solver):
     polish : int
         Undamped steps by QR at most, once `ftol` or `xtol` holds; 0 for none.
     ftol, xtol : float
-        Relative changes of the value (actual and predicted) and of D theta that count as converged; 0 is off.
-    min_grad, goal, max_iter, max_time
+        Relative changes of the value (actual and predicted) and of the parameters, each weighed by its column's length,
+        that count as converged; 0 is off.
+    min_grad : float
+        Stop where max_j |g_j| / (|A_j| ||r||) is at most this, the largest cosine between the residual and a column of
+        A: neither the targets' unit nor a parameter's matters. ||r|| is √(2 |V|) for a loss that is no sum of squares.
+        An exact fit, whose residuals are rounding and no more, stops with reason "vanished".
+    goal, max_iter, max_time
         As of every solver.
 
     Reference: Nielsen (1999), IMM-REP-1999-05; Moré (1978), LNM 630; Transtrum and Sethna (2012), arXiv 1201.5885;
@@ -151,10 +162,14 @@ class LevenbergMarquardt(Solver):
             warn_without_curvature(at)
         system, seen = self._system(at, memory)
         memory = memory._replace(scale=seen)
+        found = measure(at, system.A.gradient, system.curvature, self.box)
+        stop = self._stationary(at, found, memory.first)
+        if stop is not None:
+            return Move(None, memory, stop)
         if fresh and not self._classic and self.scaling != "identity":
             memory = self._gentle(system, at, memory)
 
-        stop: str | None = "mu_max"
+        stop = "mu_max"
         blind = False
         for _ in range(ATTEMPTS):
             if memory.mu > self._mu_max:
@@ -167,7 +182,7 @@ class LevenbergMarquardt(Solver):
             rho = (at.value - new.value) / predicted if predicted > 0 else -1.0
             near = self._near(at, attempt)
             accepted = new.value < at.value and (attempt.short or rho > self.trust)
-            done = self._solved_exactly(attempt, memory, near) if accepted else None
+            done = self._solved_exactly(at, found.scale, attempt, memory, near) if accepted else None
             # The last steps choose their own derivatives, unless those have shown to be missing.
             if accepted and (((done or near) and not blind) or math.isfinite(new.norm)):
                 memory = self._less_damping(memory, rho)
@@ -180,7 +195,7 @@ class LevenbergMarquardt(Solver):
                 return Move(point, memory, stop)
             blind = blind or accepted
             memory = self._more_damping(memory, at.backend, at.theta)
-            if near is None and predicted <= _eps(at) * at.value:
+            if near is None and predicted <= rounding(at) * at.value:
                 near = "precision"
             if near is not None:
                 point, memory, stop = self._finish(at, memory, near, trial)
@@ -208,9 +223,13 @@ class LevenbergMarquardt(Solver):
                 curvature = xp.mean(curvature)
             old = memory.scale
             fits = old is not None and tuple(old.shape) == tuple(curvature.shape)
-            seen[0] = (
-                xp.maximum(FORGET * old if memory.steps > self.forget_after else old, curvature) if fits else curvature
-            )
+            if fits:
+                old = FORGET * old if memory.steps > self.forget_after else old
+                # A column that has shrunk for good would otherwise be damped by what it was.
+                old = xp.where(curvature > 0.0, xp.minimum(old, SHRUNK * curvature), old)
+                seen[0] = xp.maximum(old, curvature)
+            else:
+                seen[0] = curvature
             return xp.where(seen[0] > 0.0, seen[0], xp.ones_like(seen[0]))
 
         if self.box is not None:
@@ -235,7 +254,10 @@ class LevenbergMarquardt(Solver):
         if not system.factor(memory.mu):
             return None
         v = system.step()
-        size, norm, slope = read(at.backend, system.weighted(v), system.weighted(at.theta), xp.sum(A.gradient * v))
+        size, norm, slope, moved, whole = read(
+            at.backend, system.weighted(v), system.weighted(at.theta), xp.sum(A.gradient * v),
+            xp.sum(system.curvature * v * v), xp.sum(system.curvature * at.theta * at.theta),
+        )  # fmt: skip
         predicted = system.promise(v, size, slope, memory.mu)
         if not math.isfinite(predicted):
             return None
@@ -246,7 +268,7 @@ class LevenbergMarquardt(Solver):
             short = math.isfinite(bent) and 4.0 * bent <= self.bend**2 * size
             step = v + 0.5 * a if short else v
         point = trial(at.theta + step if self.box is None else self.box.project(at.theta + step))
-        return Attempt(point, size, norm, predicted, short) if math.isfinite(point.value) else None
+        return Attempt(point, moved, whole, predicted, short) if math.isfinite(point.value) else None
 
     def _less_damping(self, memory: LMMemory, rho: float) -> LMMemory:
         if self._classic:
@@ -271,11 +293,24 @@ class LevenbergMarquardt(Solver):
             return "ftol"
         return "xtol" if self.xtol and attempt.size <= self.xtol * self.xtol * attempt.norm else None
 
-    def _solved_exactly(self, attempt: Attempt, memory: LMMemory, near: str | None) -> str | None:
-        """Residuals at nothing, or steps that shrink so fast that the next one would be rounding."""
-        if self.ftol and attempt.point.value <= VANISHED**2 * min(memory.first, 1.0):
+    def _stationary(self, at: Point, found: Measures, first: float) -> str | None:
+        """Whether no parameter changes the residuals any more, or there are none left: free of every unit."""
+        if self.min_grad and found.cosine <= max(self.min_grad, 10.0 * rounding(at)):
+            return "min_grad"
+        return "vanished" if root_of(at).residual is not None and found.vanished(rounding(at), first) else None
+
+    def _solved_exactly(
+        self, at: Point, scale: float, attempt: Attempt, memory: LMMemory, near: str | None
+    ) -> str | None:
+        """Residuals at nothing, or steps that shrink so fast that the next one would be rounding.
+
+        The residuals are compared with the scale of the old point: no new derivatives are needed where every parameter
+        has kept its size. Where one has not, the next iteration looks again.
+        """
+        new = attempt.point
+        if self.ftol and vanished(length(new), scale, rounding(new), memory.first) and alike(at, new):
             return "vanished"
-        limit = (500.0 * _eps(attempt.point)) ** 2 * attempt.norm
+        limit = (500.0 * rounding(new)) ** 2 * attempt.norm
         return "xtol" if near == "xtol" and attempt.size * (attempt.size / memory.last) < limit else None
 
     def _finish(
@@ -290,6 +325,28 @@ class LevenbergMarquardt(Solver):
             return point, memory._replace(mu=max(memory.mu * 1e-3, 1e-12), nu=2.0, doubted=point.value), None
         return better, memory, near if math.isfinite(better.norm) else "not_finite"
 
+    def _solved(self, at: Point) -> str | None:
+        """What can be told without the matrix; `_stationary` is asked in `advance`, which forms it."""
+        if at.norm == 0.0:
+            return "min_grad"
+        return "goal" if at.value <= self.goal else None
+
+    def _result(self, objective: Any, state: SolverState, stop: str, evaluations: int) -> OptimizeResult:
+        """Success is claimed by the measures of `_stationary`, taken again at the end, or by the goal."""
+        result = super()._result(objective, state, stop, evaluations)
+        at: Point = state.at
+        result.success = (
+            at.finite and (self._solved(at) or self._stationary(at, self._measured(at), state.first)) is not None
+        )
+        return result
+
+    def _measured(self, at: Point) -> Measures:
+        """The measures at a point whose system was not formed, with the diagonal that its space would have."""
+        A = root_of(at)
+        diagonal = A.diagonal(self.max_memory)
+        samples = self.space == "samples" or (self.space == "auto" and choose_space(A, self.max_memory) == "samples")
+        return measure(at, A.gradient, at.backend.xp.mean(diagonal) if samples else diagonal, self.box)
+
     def _stop(self, old: Point, new: Point, state: Any) -> str | None:
         """`ftol` and `xtol` are judged inside `advance`, by the model as well as by the change."""
         if stop := self._solved(new):
@@ -297,10 +354,6 @@ class LevenbergMarquardt(Solver):
         if self.max_iter is not None and state.iteration >= self.max_iter:
             return "max_iter"
         return "max_time" if state.elapsed >= self.max_time else None
-
-
-def _eps(point: Point) -> float:
-    return float(point.backend.xp.finfo(point.theta.dtype).eps)
 
 
 def root_of(point: Point) -> Any:

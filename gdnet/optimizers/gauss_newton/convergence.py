@@ -1,0 +1,66 @@
+"""Measures of convergence of a least-squares fit that do not depend on the units of residuals or of parameters."""
+
+import math
+from typing import Any, NamedTuple
+
+from gdnet.backend import Array
+from gdnet.optimizers.solver import Point, read
+
+VANISHED = 1e-11
+"""Residuals are nothing where ||r|| is at most this part of max_j |A_j| |θ_j|, the size of what they are made of."""
+FALLEN = 1e-6
+"""At a minimum where the matrix is singular the residuals fall by a constant factor a step: there this part is enough,
+once ||r|| has also fallen to the part `VANISHED` of that at the start."""
+
+
+class Measures(NamedTuple):
+    """What a point and diag(AᵀA) tell of convergence.
+
+    `cosine` is max_j |g_j| / (|A_j| ||r||): for g = Aᵀr the largest cosine between the residual and a column of A, 0 at
+    every minimum. `size` is ||r||, and `scale` is max_j |A_j| |θ_j|, what the parameters contribute to the residuals.
+    """
+
+    cosine: float
+    size: float
+    scale: float
+
+    def vanished(self, eps: float, first: float) -> bool:
+        """Whether the residuals are nothing beside what they are made of; `first` is the value at the start."""
+        return vanished(self.size, self.scale, eps, first)
+
+
+def measure(point: Point, gradient: Array, curvature: Array, box: Any = None) -> Measures:
+    """The measures at a point, by one read. `curvature` is diag(AᵀA), or one number where only its mean is known.
+
+    Parameters that a bound holds do not count. For a loss that is no sum of squares ||r|| is √(2 |V|).
+    """
+    xp, size = point.backend.xp, length(point)
+    g = xp.abs(gradient) if box is None else xp.abs(gradient) * box.free(point.theta, gradient)
+    column = xp.sqrt(curvature) * xp.ones_like(g)
+    known = column > 0.0
+    # A gradient without curvature, as in Huber's tails, is a slope without end.
+    endless = xp.where(g > 0.0, math.inf * xp.ones_like(g), xp.zeros_like(g))
+    steep = xp.where(known, g / xp.where(known, column, xp.ones_like(g)), endless)
+    worst, scale = read(point.backend, xp.max(steep), xp.max(column * xp.abs(point.theta)))
+    return Measures(worst / size if size > 0.0 else 0.0, size, scale)
+
+
+def length(point: Point) -> float:
+    """||r||, from the value ½ ||r||²; √(2 |V|) for a loss that is no sum of squares."""
+    return math.sqrt(2.0 * abs(point.value))
+
+
+def vanished(size: float, scale: float, eps: float, first: float) -> bool:
+    part = max(VANISHED, 20.0 * eps)
+    return size <= part * scale or (size <= part * math.sqrt(2.0 * abs(first)) and size <= FALLEN * scale)
+
+
+def alike(old: Point, new: Point) -> bool:
+    """Whether every parameter has kept its size, to a factor of two."""
+    xp = old.backend.xp
+    return read(old.backend, xp.max(xp.abs(new.theta - old.theta) - 0.5 * xp.abs(new.theta)))[0] <= 0.0
+
+
+def rounding(point: Point) -> float:
+    """The spacing of numbers at 1 in the point's dtype."""
+    return float(point.backend.xp.finfo(point.theta.dtype).eps)
