@@ -35,6 +35,10 @@ class DeviceError(GdnetError, ValueError):
         self.code = code
 
 
+class CompileError(GdnetError, ValueError):
+    """A step that cannot be compiled: it reads a value, or changes something besides giving results."""
+
+
 class FileError(GdnetError, ValueError):
     """A model, checkpoint or data file that is damaged, of another network, or cannot be written."""
 

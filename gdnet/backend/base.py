@@ -43,6 +43,8 @@ class Backend:
 
     name: str = "standard"
     mutable: bool = False
+    unwatched: ClassVar[bool] = True
+    """A step changes nothing here (see `side_effects`)."""
     kernels: ClassVar[dict[str, Callable]] = {}
     """Overrides of `overridable` bodies, by the body's name."""
 
@@ -132,8 +134,12 @@ class Backend:
 
     # -- compiling ---------------------------------------------------------------------------------------------------
 
-    def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
-        """The same function, made as fast as the library can; `donate` numbers arguments that may be overwritten."""
+    def compile(self, step: Callable, donate: Sequence[int] = (), strict: bool = False) -> Callable:
+        """The same function, made as fast as the library can; `donate` numbers arguments that may be overwritten.
+
+        Where a library compiles and this step cannot be, the step runs as it is, and the attribute `reason` of what is
+        returned says why in one sentence (None where it is compiled). With `strict` that is an error instead.
+        """
         return step
 
 

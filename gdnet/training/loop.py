@@ -164,7 +164,7 @@ def _end_epoch(run: Run, step: Step, validate: Callable[[Array], dict[str, float
         run.logs |= validate(run.solution)
     run.history.add(run.logs)
     run.epoch, run.iteration, run.values = run.epoch + 1, 0, []
-    if reason := getattr(step, "reason", None):
+    if reason := getattr(step, "stop_reason", None):
         run.finish(reason)
     run.call("on_epoch_end")
 

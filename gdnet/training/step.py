@@ -14,7 +14,7 @@ from gdnet.training.inputs import Trainable
 from gdnet.vector import Layout
 
 Step = Callable[..., tuple[Array, Any, Array]]
-"""`step(theta, state, *batch) -> (theta, state, value)`; a `reason` that is not None stops the run after the epoch."""
+"""`step(theta, state, *batch) -> (theta, state, value)`; its `stop_reason`, if any, stops the run after the epoch."""
 
 
 def check_optimizer(optimizer: Any) -> Optimizer:
@@ -142,16 +142,17 @@ def full_objective(model: Trainable, data: Dataset) -> Objective:
 class FullBatchStep:
     """A step of a method that needs the same objective every time; it reads the device and is not compiled.
 
-    `reason` tells why the method itself wants to stop, or is None; `figures` holds the numbers that it tells of itself.
+    `stop_reason` tells why the method itself wants to stop, or is None; `figures` holds the numbers that it tells of
+    itself.
     """
 
     def __init__(self, objective: Objective, optimizer: Optimizer) -> None:
         self.objective, self.optimizer = objective, optimizer
-        self.reason: str | None = None
+        self.stop_reason: str | None = None
         self.figures: dict[str, float] = {}
 
     def __call__(self, theta: Array, state: Any, *batch: Array) -> tuple[Array, Any, Array]:
         theta, state, info = self.optimizer.step(self.objective, theta, state)
-        self.reason = getattr(info, "stop", None)
+        self.stop_reason = getattr(info, "stop", None)
         self.figures = {name: float(getattr(info, name)) for name in getattr(self.optimizer, "figures", ())}
         return theta, state, info.value

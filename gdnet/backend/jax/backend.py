@@ -9,7 +9,7 @@ import numpy as np
 
 from gdnet.backend.base import Array, Backend
 from gdnet.backend.jax.cut import whole
-from gdnet.backend.jax.segments import CutStep
+from gdnet.backend.jax.segments import CutStep, watched
 from gdnet.backend.out_of_memory import bytes_in
 
 
@@ -68,8 +68,8 @@ class JaxBackend(Backend):
         jax.effects_barrier()
         jax.device_put(0.0, self.device).block_until_ready()
 
-    def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
+    def compile(self, step: Callable, donate: Sequence[int] = (), strict: bool = False) -> Callable:
         # Cut vectors are measured on CPUs alone; on a GPU every part costs launches.
         if donate and self.device.platform == "cpu":
             return CutStep(step, donate)
-        return jax.jit(step, donate_argnums=tuple(donate))
+        return jax.jit(watched(step), donate_argnums=tuple(donate))

@@ -11,7 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gdnet.backend.jax.cut import Cut, is_cut, whole
+from gdnet.backend.side_effects import pure
 from gdnet.errors import OptionError
 
 WORTHWHILE = 1000
@@ -198,6 +199,11 @@ def bind(eqn: Any, args: Sequence[Any]) -> list[Any]:
 # -- the step --------------------------------------------------------------------------------------------------------
 
 
+def watched(step: Callable) -> Callable:
+    """`step`, which says so where an array of its trace would outlive it, before JAX finds that out at a later call."""
+    return pure(step, lambda value: isinstance(value, jax.core.Tracer), "JAX")
+
+
 class CutStep:
     """`jax.jit(step)` with donated arguments, of which vectors as long as the first one stay cut between calls.
 
@@ -205,11 +211,13 @@ class CutStep:
     `Cut`s, which look like jax arrays. Where cutting does not pay, it is `jax.jit` itself.
     """
 
+    unwatched: ClassVar[bool] = True
+
     def __init__(self, step: Callable, donate: Sequence[int]) -> None:
         if tuple(donate) != tuple(range(len(donate))):
             raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
-        self.step, self.donated = step, len(donate)
-        self.plain = jax.jit(step, donate_argnums=tuple(donate))
+        self.step, self.donated = watched(step), len(donate)
+        self.plain = jax.jit(self.step, donate_argnums=tuple(donate))
         self.by_parts = jax.jit(self._by_parts, donate_argnums=tuple(donate))
         self.shapes: dict[tuple[int, ...], Shapes] = {}
         self.settled: set[Any] = set()

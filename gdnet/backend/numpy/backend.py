@@ -54,8 +54,8 @@ class NumpyBackend(Backend):
     def erf(self, x: Array) -> Array:
         return _erf(self, x)
 
-    def compile(self, step: Callable, donate: Sequence[int] = ()) -> Callable:
-        return CompiledStep(step, donate)
+    def compile(self, step: Callable, donate: Sequence[int] = (), strict: bool = False) -> Callable:
+        return CompiledStep(step, donate, strict)
 
 
 @functools.lru_cache(maxsize=64)

@@ -201,13 +201,13 @@ def test_what_the_compiled_loops_cannot_do_is_refused(code, arrays, rooms):
 
 def compiled(step, *args):
     """The source of the program that has taken the place of the step; its results are the step's."""
-    program = get_backend().compile(step)
+    program = get_backend().compile(step, strict=True)
     for _ in range(4):
         expected, found = step(*args), program(*args)
         for a, b in zip(expected, found, strict=True):
             np.testing.assert_array_equal(a, b)
     (found,) = program.programs.values()
-    assert found is not None
+    assert found.checks_left == 0
     return found.source
 
 

@@ -7,28 +7,34 @@ are made once and used again. It is what `jax.jit` and a CUDA graph do for their
 
 The program makes the operations of the step, element by element in the same order, so its results are the same bit for
 bit. Every program is checked against the step itself, on its first arguments in reverse order and on those of the first
-calls; a step that cannot be written down (it reads a value, say) is simply run.
+calls. A step that cannot be written down is simply run, and `reason` says why: it reads a value on the host, or it does
+something besides giving results, such as keeping a running mean in a layer, which its program would not do.
 """
 
-import contextlib
 import functools
 import operator
+import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gdnet.backend.numpy.compiler.program import write_program
 from gdnet.backend.numpy.compiler.trace import Tape, Traced, Untraceable
+from gdnet.backend.side_effects import Snapshot
 from gdnet.backend.tree import flatten, unflatten
-from gdnet.errors import OptionError
+from gdnet.errors import CompileError, OptionError
 
 CHECKED_CALLS = 2
 """How many calls of a new program are compared with the step that it stands for."""
 MAX_PROGRAMS = 8
-"""How many input signatures of one step are compiled; the short last batch is one."""
+"""How many input signatures of one step are compiled at a time; the short last batch is one."""
+WORTHWHILE = 16
+"""How often another signature must come, before it takes the place of the program that has rested longest. Compiling
+costs as much as some tens of calls, so that sizes which change all the time are better not compiled at all."""
 
 
 @dataclass
@@ -48,17 +54,43 @@ class Program:
 class CompiledStep:
     """`step` itself where it cannot be written down, its programs where it can; the results are the same.
 
-    `donate` numbers the leading arguments that the caller will not use again: results may take their memory.
+    Parameters
+    ----------
+    step : callable
+        A function of nested tuples of arrays that gives such.
+    donate : sequence of int
+        The leading arguments that the caller will not use again: results may take their memory.
+    strict : bool
+        Raise what stands against a program, instead of running the step as it is.
+
+    >>> def step(theta, x):
+    ...     return theta - 0.1 * x if float(x[0]) > 0.0 else theta
+    >>> compiled = CompiledStep(step)
+    >>> compiled(np.ones(2), np.ones(2))
+    array([0.9, 0.9])
+    >>> compiled.reason
+    'the step reads a value on the host (as float(x), bool(x) or x.item() do)'
     """
 
-    def __init__(self, step: Callable, donate: Sequence[int] = ()) -> None:
+    unwatched: ClassVar[bool] = True
+
+    def __init__(self, step: Callable, donate: Sequence[int] = (), strict: bool = False) -> None:
         if tuple(donate) != tuple(range(len(donate))):
             raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
-        self.step, self.donated = step, len(donate)
-        self.programs: dict[Any, Program | None] = {}
+        self.step, self.donated, self.strict = step, len(donate), strict
+        self.programs: dict[Any, Program | str] = {}
+        """For each signature its program, or why there is none; the one that has rested longest comes first."""
+        self.waiting: dict[Any, int] = {}
+        """How often other signatures have come since that program was used."""
         self.latest: Program | None = None
         self.turn = threading.Lock()  # a program's buffers serve one thread at a time
+        _STEPS.add(self)
         functools.update_wrapper(self, step)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the step, for some of the shapes that it was called with, runs as it is; None if it is compiled."""
+        return next((found for found in reversed([*self.programs.values()]) if isinstance(found, str)), None)
 
     def __call__(self, *args: Any) -> Any:
         with self.turn:
@@ -67,17 +99,12 @@ class CompiledStep:
     def _call(self, args: tuple) -> Any:
         program = self.latest
         if program is None or not self._comes_back(program, args):
-            try:
-                key = signature(args)
-            except AttributeError:  # something that is no array
+            found = self._found(args)
+            if isinstance(found, str):
                 return self.step(*args)
-            if key not in self.programs:
-                self._compile(key, args)
-            program = self.programs.get(key)
-            if program is None:
-                return self.step(*args)
+            program = found
             if program.checks_left:
-                return self._checked(program, key, args)
+                return self._checked(program, args)
             args = _own(args, self.donated)
         program.results = results = program.run(*args)
         self.latest = program if program.settled else None
@@ -92,44 +119,108 @@ class CompiledStep:
             and signature(args[k:]) == program.rest
         )
 
-    def _compile(self, key: Any, args: Any) -> None:
-        if len(self.programs) >= MAX_PROGRAMS:
-            return
-        tape, self.programs[key] = Tape(), None
-        with contextlib.suppress(Exception), np.errstate(all="ignore"):  # the step itself will say what is wrong
-            traced, forms = [], []
-            for i, argument in enumerate(args):
-                leaves, form = flatten(argument)
-                forms.append(form)
-                traced.append(unflatten(form, iter([tape.input(a, i < self.donated) for a in leaves])))
-            results = self.step(*traced)
-            outputs, out_form = flatten(results)
-            if not all(isinstance(o, Traced) and o.value is not None for o in outputs):
-                raise Untraceable("a result does not depend on the arguments")
-            if self.donated and len({o.value.root for o in outputs}) < len(outputs):
-                raise Untraceable("two results share memory, and may come back to be overwritten")
-            run, source = write_program(tape, [o.value for o in outputs], forms, out_form)
-            k = self.donated
-            settled = isinstance(results, tuple) and signature(results[:k]) == signature(args[:k])
-            program = Program(run, source, signature(args[k:]), settled)
-            # On other numbers too: what was read past the tape is a constant in the program.
-            turned = [_turned(argument) for argument in args]
-            if same(self.step(*turned), run(*map(_copied, turned))):
-                self.programs[key] = program
+    def _found(self, args: tuple) -> Program | str:
+        """The program for these arguments, or why there is none."""
+        try:
+            key = signature(args)
+        except AttributeError:
+            self.programs[None] = reason = "an argument is not an array, nor a tuple of arrays"
+            return reason
+        if key in self.programs:
+            if key == next(iter(self.programs)):
+                self.waiting.clear()
+            self.programs[key] = self.programs.pop(key)
+        elif self._has_room(key):
+            self.programs[key] = self._compiled(args)
+        return self.programs.get(key, "arguments of many shapes: this one has not come often")
 
-    def _checked(self, program: Program, key: Any, args: Any) -> Any:
-        """Run both, and keep the program only if it gives what the step gives."""
-        program.checks_left -= 1
+    def _has_room(self, key: Any) -> bool:
+        """Whether to compile a new signature; if need be, in the place of what has rested longest."""
+        if len(self.programs) < MAX_PROGRAMS:
+            return True
+        self.waiting[key] = times = self.waiting.get(key, 0) + 1
+        if times < WORTHWHILE:
+            return False
+        del self.programs[next(iter(self.programs))], self.waiting[key]
+        return True
+
+    def _compiled(self, args: tuple) -> Program | str:
+        """A new program, or why there is none. Whatever the step changed while it was looked at is put back."""
+        before, tape = Snapshot(self.step), Tape()
+        try:
+            with np.errstate(all="ignore"):  # the step itself will say what is wrong
+                return self._program(args, tape, before)
+        except Exception as error:
+            if self.strict:
+                raise
+            return str(error) if isinstance(error, CompileError) else f"{type(error).__name__}: {error}"
+        finally:
+            tape.close()
+            before.restore(_is_traced)
+
+    def _program(self, args: tuple, tape: Tape, before: Snapshot) -> Program:
+        traced, forms = [], []
+        for i, argument in enumerate(args):
+            leaves, form = flatten(argument)
+            forms.append(form)
+            traced.append(unflatten(form, iter([tape.input(a, i < self.donated) for a in leaves])))
+        results = self.step(*traced)
+        outputs, out_form = flatten(results)
+        if not all(isinstance(o, Traced) and o.value is not None for o in outputs):
+            raise Untraceable("a result does not depend on the arguments")
+        wanted = [o.value for o in outputs]
+        if self.donated and len({v.root for v in wanted}) < len(wanted):
+            raise Untraceable("two results share memory, and may come back to be overwritten")
+        k = self.donated
+        settled = isinstance(results, tuple) and signature(results[:k]) == signature(args[:k])
+        del traced, leaves, results, outputs
+        if changes := before.restore(_is_traced):
+            raise Untraceable(f"{changes[0]}, which a program would not do")
+        if tape.leaks():
+            raise Untraceable("the step keeps an array where a program would not put it")
+        run, source = write_program(tape, wanted, forms, out_form)
+        # On other numbers too: what was read past the tape is a constant in the program.
+        turned = [_turned(argument) for argument in args]
+        if not same(self.step(*turned), run(*map(_copied, turned))):
+            raise CompileError("on other numbers its program gives something else: the step uses values past the trace")
+        return Program(run, source, signature(args[k:]), settled)
+
+    def _checked(self, program: Program, args: Any) -> Any:
+        """Run both, and keep the program only if it gives what the step gives, and the step does nothing else."""
         copies = [_copied(argument) for argument in args]  # donated ones may be overwritten
+        before = Snapshot(self.step)
         expected = self.step(*args)
-        self.programs[key] = None
-        with contextlib.suppress(Exception):
+        program.checks_left -= 1
+        try:
+            if changes := before.changes():
+                raise CompileError(f"{changes[0]}, which a program would not do")
             found = program.run(*copies)
-            if same(expected, found):
-                self.programs[key] = program
+            if not same(expected, found):
+                raise CompileError("its program gives something else")
             if program.settled:  # a result that cannot be overwritten must be looked at when it comes back
                 program.settled = all(a.flags.writeable for a in flatten(found[: self.donated])[0] if a.ndim)
+        except Exception as error:
+            self.programs[next(reversed(self.programs))] = f"{error}"  # the one that was looked up last
+            if self.strict:
+                raise
         return expected
+
+
+_STEPS: weakref.WeakSet[CompiledStep] = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """In a forked child: another thread of the parent may have been within a step, and is not there to leave it."""
+    for step in _STEPS:
+        step.turn, step.latest = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
+
+
+def _is_traced(value: Any) -> bool:
+    return isinstance(value, Traced)
 
 
 def _copied(tree: Any) -> Any:
@@ -138,9 +229,21 @@ def _copied(tree: Any) -> Any:
 
 
 def _turned(tree: Any) -> Any:
-    """The same numbers in the reverse order: labels stay labels, what is positive stays positive."""
+    """Other numbers of the same kind: labels stay labels, what is positive stays positive, what is below 1 stays there.
+
+    They come in the reverse order, and those that are not whole times a number from ½ to 1.
+    """
+
+    def turned(a: np.ndarray) -> np.ndarray:
+        flat = np.ravel(a)[::-1]
+        if a.dtype.kind == "f":
+            flat = flat * np.linspace(0.5, 1.0, flat.size, dtype=a.dtype)
+        found = np.empty_like(a, subok=False)  # with the strides of a
+        found[...] = flat.reshape(np.shape(a))
+        return found
+
     leaves, form = flatten(tree)
-    return unflatten(form, iter([np.ravel(a)[::-1].reshape(np.shape(a)).copy(order="K") for a in leaves]))
+    return unflatten(form, iter(map(turned, leaves)))
 
 
 def _own(args: tuple, donated: int) -> tuple:

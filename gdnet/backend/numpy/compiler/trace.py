@@ -1,6 +1,7 @@
 """Noting the NumPy calls of a function on a tape, by arrays that stand in for its arguments."""
 
 import functools
+import gc
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from gdnet.errors import CompileError
 
-class Untraceable(Exception):
+
+class Untraceable(CompileError):
     """The step does something that cannot be written down."""
 
 
@@ -53,7 +56,9 @@ class Traced(np.ndarray):
     """Whether it stands for one of NumPy's scalars, which cannot be changed in place: `s += 1` makes another."""
 
     def __array_finalize__(self, source: Any) -> None:
-        self.tape, self.value, self.scalar = None, None, False  # known only when the tape says so
+        self.tape, self.value, self.scalar = getattr(source, "tape", None), None, False  # the tape says what it is
+        if self.tape is not None:
+            self.tape.alive.append(weakref.ref(self))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         tape, target = _tape(inputs, out), out[0] if out else None
@@ -81,10 +86,20 @@ class Traced(np.ndarray):
     def astype(self, *args: Any, **kwargs: Any) -> Any:
         return _tape([self]).call(np.ndarray.astype if self.ndim else _astype, (self, *args), kwargs)
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
-        raise Untraceable("a value was read on the host")
 
-    __float__ = __int__ = __bool__ = __index__ = __complex__ = __iter__ = item = tolist = _refuse  # type: ignore[assignment]
+def _unless_noted(name: str) -> Callable:
+    read = getattr(np.ndarray, name)
+
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        if not _tape([self]).closed:
+            raise Untraceable("the step reads a value on the host (as float(x), bool(x) or x.item() do)")
+        return read(self.view(np.ndarray), *args, **kwargs)
+
+    return method
+
+
+for _name in ["__float__", "__int__", "__bool__", "__index__", "__complex__", "__iter__", "item", "tolist"]:
+    setattr(Traced, _name, _unless_noted(_name))
 
 
 def _astype(x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -112,27 +127,28 @@ def _tape(*groups: Any) -> "Tape":
     for group in groups:
         for a in group or ():
             if isinstance(a, Traced):
-                if a.tape is None:
-                    raise Untraceable("an array was changed in a way that was not noted")
-                return a.tape
+                return _CLOSED if a.tape is None else a.tape  # without one: unpickled
             if isinstance(a, (tuple, list)) and any(isinstance(b, Traced) for b in a):
                 return _tape(a)
     raise Untraceable("no traced array")
 
 
 class Tape:
-    """The calls of one step, in order."""
+    """The calls of one step, in order. Once it is closed, arrays that outlive the trace behave as any others."""
 
     def __init__(self) -> None:
+        self.closed = False
         self.calls: list[Call] = []
         self.inputs: list[Value] = []
         self._owner: dict[int, Value] = {}  # id of the array that owns some memory -> its value, while it lives
         self._count = 0
+        self.alive: list[weakref.ref[Traced]] = []
 
     def wrap(self, array: Any, value: Value) -> Traced:
         plain = np.asarray(array)
         traced = plain.view(Traced)
         traced.tape, traced.value, traced.scalar = self, value, isinstance(array, np.generic)
+        self.alive.append(weakref.ref(traced))
         memory = _memory(plain)
         if id(memory) not in self._owner:
             self._owner[id(memory)] = value.root
@@ -149,6 +165,9 @@ class Tape:
         self, function: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any = None, writes: Any = None
     ) -> Any:
         """Run one call on plain arrays and note it."""
+        if self.closed:
+            options = {**kwargs, **({} if out is None else {"out": out})}
+            return function(*map(_stripped, args), **{name: _stripped(item) for name, item in options.items()})
         plain = [self._plain(a) for a in args]
         options = {name: self._plain(item) for name, item in kwargs.items()}
         if out is not None:
@@ -170,6 +189,16 @@ class Tape:
         wrapped = tuple(self.wrap(r, v) for r, v in zip(several, noted.results, strict=True))
         return wrapped if isinstance(found, tuple) else wrapped[0]
 
+    def close(self) -> None:
+        self.closed = True
+        self.calls, self.inputs, self.alive = [], [], []
+
+    def leaks(self) -> bool:
+        """Whether an array of the trace is still alive, once the caller has let go of arguments and results."""
+        if any(ref() is not None for ref in self.alive):
+            gc.collect()  # unless it is only in a circle
+        return any(ref() is not None for ref in self.alive)
+
     def _new(self, array: Any) -> Value:
         owner = self._owner.get(id(_memory(array))) if isinstance(array, np.ndarray) else None
         self._count += 1
@@ -190,6 +219,17 @@ class Tape:
         if isinstance(a, Traced):
             return a.value
         return type(a)(self._noted(b) for b in a) if isinstance(a, (tuple, list)) else a
+
+
+_CLOSED = Tape()
+_CLOSED.close()
+
+
+def _stripped(a: Any) -> Any:
+    """Plain arrays in the place of traced ones."""
+    if isinstance(a, (tuple, list)):
+        return type(a)(map(_stripped, a))
+    return a.view(np.ndarray) if isinstance(a, Traced) else a
 
 
 def _memory(a: np.ndarray) -> np.ndarray:
