@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 import gdnet as gd
-from gdnet.backend.info import blas_advice, describe_devices, describe_libraries
+from gdnet.backend.info import describe_devices, describe_libraries
+from gdnet.backend.numpy.blas import blas_advice, blas_text
 from gdnet.checks import check_count
 from gdnet.errors import GdnetError, OptionError
 from gdnet.report.metrics import r2
@@ -95,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
 def run_info(options: argparse.Namespace) -> int:
     print(f"gdnet {gd.__version__}, Python {sys.version.split()[0]}\n")
     print(table(["device", ""], describe_devices()) + "\n")
-    print(table(["library", ""], describe_libraries()))
+    print(table(["library", ""], [*describe_libraries(), ("blas", blas_text())]))
     if advice := blas_advice():
         print(f"\n{advice}")
     return 0

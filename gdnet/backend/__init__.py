@@ -1,7 +1,6 @@
-"""Array libraries and devices: the only folder that may name a library."""
+"""Array libraries and devices. Only the room of a library, a subfolder here, names it."""
 
 from gdnet.backend.base import Array, Backend, check_float, overridable
-from gdnet.backend.cupy.detect import require_cuda
 from gdnet.backend.info import devices
 from gdnet.backend.random import Key, host_generator
 from gdnet.backend.select import backend_of, get_backend
@@ -16,5 +15,4 @@ __all__ = [
     "get_backend",
     "host_generator",
     "overridable",
-    "require_cuda",
 ]

@@ -27,7 +27,7 @@ class Backend:
     Attributes
     ----------
     name : str
-        `"numpy"`, `"cupy"`, `"torch"`, `"jax"`, or the name of another namespace.
+        The library's, such as `"numpy"`, or that of another array API namespace.
     xp : module
         The array API namespace (through array-api-compat where the library needs it).
     device : object
@@ -45,6 +45,12 @@ class Backend:
     mutable: bool = False
     unwatched: ClassVar[bool] = True
     """A step changes nothing here (see `side_effects`)."""
+    reopen: ClassVar[Callable[..., "Backend"]]
+    """`get_backend`, with which a pickled backend is found again; selection, which builds on this file, sets it."""
+    how_to_get_float64: ClassVar[str] = ""
+    """What to do where the library gives float32 for float64, in words that go on with "use float32"."""
+    instead_of_tf32: ClassVar[str] = ""
+    """How to ask the library itself for TF32 products, in words that go on after the refusal."""
     kernels: ClassVar[dict[str, Callable]] = {}
     """Overrides of `overridable` bodies, by the body's name."""
 
@@ -59,9 +65,7 @@ class Backend:
         return self  # there is one object a library and device
 
     def __reduce__(self) -> tuple:
-        from gdnet.backend.select import get_backend
-
-        return get_backend, (self.place, self.name)
+        return self.reopen, (self.place, self.name)
 
     @property
     def place(self) -> str:
@@ -87,7 +91,10 @@ class Backend:
         return np.array(to_device(array, host))
 
     def whole(self, array: Array) -> Array:
-        """The library's own array for what a compiled step has returned in the place of a donated argument."""
+        """An ordinary array for what a compiled step returned in the place of a donated argument.
+
+        A library may return something else there: a vector in parts, or memory that the next call overwrites.
+        """
         return array
 
     def read(self, scalar: Array) -> float:
@@ -132,6 +139,13 @@ class Backend:
         """The error function, 2/√π ∫₀ˣ exp(-s²) ds."""
         return erf(self.xp, x)
 
+    def in_tf32(self) -> "Backend":
+        """The same library and device with TF32 products; an `OptionError` where there are none."""
+        raise OptionError(
+            f'matmul_precision="tf32" is for device="cuda"; {self.name} on {self.device} has no such choice'
+            f"{self.instead_of_tf32}"
+        )
+
     # -- compiling ---------------------------------------------------------------------------------------------------
 
     def compile(self, step: Callable, donate: Sequence[int] = (), strict: bool = False) -> Callable:
@@ -175,15 +189,14 @@ def check_float(dtype: str) -> str:
 
 
 def resolve_dtype(backend: Backend, dtype: str) -> str:
-    """`dtype` if the library computes in it; JAX gives float32 for float64 unless told otherwise."""
+    """`dtype` if the library computes in it: one that is asked for float64 may give float32 without a word."""
     name = check_float(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = str(backend.asarray(np.zeros(1), name).dtype)
     if not made.endswith(name):
         raise OptionError(
-            f"dtype {name!r} was asked for and {backend.name} makes {made}: float64 is switched off in this JAX. Set "
-            f'the environment variable JAX_ENABLE_X64=1 (or jax.config.update("jax_enable_x64", True)) before the '
-            f'first array, or use dtype="float32"'
+            f"dtype {name!r} was asked for and {backend.name} makes {made}: {backend.how_to_get_float64} use "
+            f'dtype="float32"'
         )
     return name

@@ -1,10 +1,9 @@
 """Cholesky factors that may fail, and triangular systems, on any array library."""
 
-import importlib
 from itertools import pairwise
 from typing import Any
 
-from gdnet.backend.base import Array, Backend
+from gdnet.backend.base import Array, Backend, overridable
 
 BLOCK = 96
 """Rows solved at once where the library has no triangular solver: above it, matrix products do the work."""
@@ -13,7 +12,7 @@ BLOCK = 96
 def cholesky_factor(backend: Backend, A: Array) -> Array | None:
     """The lower L with A = L Lᵀ, or None where A is not positive definite in this precision. One host read.
 
-    Some libraries raise, some return NaN, and CuPy returns what it had when it met a pivot <= 0: all become None.
+    Some libraries raise, some return NaN, and some return what they had when they met a pivot <= 0: all become None.
 
     >>> import numpy as np
     >>> from gdnet.backend import get_backend
@@ -40,8 +39,7 @@ def solve_triangular(backend: Backend, T: Array, b: Array, *, lower: bool = True
     """
     if b.ndim == 1:
         return solve_triangular(backend, T, b[:, None], lower=lower)[:, 0]
-    native = _NATIVE.get(backend.name)
-    return native(T, b, lower) if native is not None else _by_blocks(backend.xp, T, b, lower)
+    return triangular_solution(backend, T, b, lower)
 
 
 def cholesky_solve(backend: Backend, L: Array, b: Array) -> Array:
@@ -50,7 +48,8 @@ def cholesky_solve(backend: Backend, L: Array, b: Array) -> Array:
     return solve_triangular(backend, backend.xp.matrix_transpose(L), half, lower=False)
 
 
-def _by_blocks(xp: Any, T: Array, b: Array, lower: bool) -> Array:
+@overridable
+def triangular_solution(xp: Any, T: Array, b: Array, lower: bool) -> Array:
     """Substitution by blocks: small diagonal systems by the general solver, the rest by matrix products."""
     n = T.shape[0]
     edges = [*range(0, n, BLOCK), n]
@@ -63,19 +62,3 @@ def _by_blocks(xp: Any, T: Array, b: Array, lower: bool) -> Array:
         found = xp.linalg.solve(T[i:j, i:j], right)
         done = found if done is None else xp.concat([done, found] if lower else [found, done], axis=0)
     return done
-
-
-def _torch(T: Array, b: Array, lower: bool) -> Array:
-    torch = importlib.import_module("torch")
-    return torch.linalg.solve_triangular(T, b, upper=not lower)
-
-
-def _jax(T: Array, b: Array, lower: bool) -> Array:
-    return importlib.import_module("jax.scipy.linalg").solve_triangular(T, b, lower=lower)
-
-
-def _cupy(T: Array, b: Array, lower: bool) -> Array:
-    return importlib.import_module("cupyx.scipy.linalg").solve_triangular(T, b, lower=lower)
-
-
-_NATIVE = {"torch": _torch, "jax": _jax, "cupy": _cupy}

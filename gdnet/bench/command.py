@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gdnet.backend import devices
-from gdnet.backend.info import blas_advice
+from gdnet.backend.numpy.blas import blas_advice
 from gdnet.bench import advice, results
 from gdnet.bench.candidates import LIBRARIES, backends_for, kind_of
 from gdnet.bench.peers import missing, peers_of

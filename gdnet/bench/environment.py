@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gdnet.backend.info import blas, describe_devices
+from gdnet.backend.info import describe_devices
+from gdnet.backend.numpy.blas import blas
 from gdnet.backend.numpy.compiler import chain
 
 PACKAGES = ("gdnet", "numpy", "array-api-compat", "scipy", "torch", "jax", "jaxlib", "optax", "scikit-learn",

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gdnet.backend.info import openblas_kernels
+from gdnet.backend.numpy.blas import openblas_kernels
 from gdnet.bench.environment import environment
 from gdnet.errors import FileError
 

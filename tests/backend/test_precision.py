@@ -8,11 +8,13 @@ import pytest
 
 import gdnet as gd
 from gdnet.backend import get_backend, select
+from gdnet.backend.cupy.detect import require_tensor_cores
 from gdnet.backend.numpy.backend import NumpyBackend
 from gdnet.bench.candidates import GdnetStep, with_tf32
 from gdnet.bench.problems import Problem
 from gdnet.cli import main
 from gdnet.errors import DeviceError, OptionError
+from gdnet.testing.backends import installed
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,9 @@ from gdnet.errors import DeviceError, OptionError
     ],
     ids=["numpy", "torch", "jax", "strict"],
 )
-def test_it_is_refused_where_there_is_none(device, backend, says):
+def test_it_is_refused_where_there_is_none(request, device, backend, says):
+    if isinstance(backend, str) and not installed(backend):
+        (pytest.fail if request.config.getoption("--require-all") else pytest.skip)(f"{backend} is not installed")
     with pytest.raises(OptionError, match=says):
         get_backend(device, backend, "tf32")
     with pytest.raises(OptionError, match=says):
@@ -53,8 +57,9 @@ class Rounding(NumpyBackend):
         super().__init__()
         self.tf32, self.device = tf32, SimpleNamespace(id=0, compute_capability=capability)
 
-    def asarray(self, host, dtype=None):
-        return super().asarray(host, dtype)
+    def in_tf32(self):
+        require_tensor_cores(self.device)
+        return Rounding(tf32=True)
 
     def matmul(self, a, b, out=None):
         return super().matmul(*((eleven_bits(a), eleven_bits(b)) if self.tf32 else (a, b)), out=out)
@@ -72,7 +77,6 @@ def gpu(monkeypatch):
     """`device="cuda"` is a stand-in."""
     found = Rounding()
     monkeypatch.setattr(select, "_get_backend", lambda device, backend: found if backend in (None, "cupy") else backend)
-    monkeypatch.setattr(select, "_named", lambda name, device, tf32: Rounding(tf32))
     return found
 
 

@@ -1,10 +1,15 @@
 """From names and arrays to backends, and the errors on the way."""
 
+import importlib
+import pickle
+import re
+from pathlib import Path
+
 import array_api_strict
 import numpy as np
 import pytest
 
-from gdnet.backend import backend_of, get_backend
+from gdnet.backend import backend_of, get_backend, select
 from gdnet.errors import ArrayError, DeviceError
 
 
@@ -65,6 +70,32 @@ def test_arrays_of_two_devices_are_refused():
     b = array_api_strict.zeros(3, device=array_api_strict.Device("device1"))
     with pytest.raises(ArrayError, match="never copies"):
         backend_of(a, b)
+
+
+def test_a_library_is_known_by_its_namespace(bk):
+    """`backend=jax.numpy` is JAX, not NumPy, though its name ends so."""
+    if bk.name in ("torch", "jax", "numpy"):
+        namespace = {"torch": "torch", "jax": "jax.numpy", "numpy": "numpy"}[bk.name]
+        assert get_backend("cpu", importlib.import_module(namespace)) is bk.backend
+    if bk.name in ("torch", "numpy"):
+        assert get_backend("cpu", importlib.import_module(f"array_api_compat.{bk.name}")) is bk.backend
+
+
+def test_backends_are_pickled_by_their_names(bk):
+    if bk.name not in ("numpy-readonly", "strict-device1", "strict-no-host-reads"):
+        assert pickle.loads(pickle.dumps(bk.backend)) is bk.backend
+
+
+def test_no_file_outside_a_room_names_its_library():
+    top = Path(select.__file__).parent
+    named = re.compile(r"cupy|torch|jax", re.IGNORECASE)
+    assert not [path.name for path in top.glob("*.py") if named.search(path.read_text(encoding="utf-8"))]
+    rooms = {folder.name for folder in top.iterdir() if (folder / "__init__.py").exists()}
+    assert rooms == {"cupy", "jax", "numpy", "torch"}
+    for room in rooms:  # a room imports what all share, never another room
+        others = "|".join(rooms - {room})
+        for path in (top / room).rglob("*.py"):
+            assert not re.search(rf"from gdnet\.backend\.({others})\b", path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.parametrize("thing", [[1.0, 2.0], 3.0, None, "x"])

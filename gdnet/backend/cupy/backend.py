@@ -7,7 +7,9 @@ import cupy as cp
 import numpy as np
 
 from gdnet.backend.base import Array, Backend
+from gdnet.backend.cupy import backend_on
 from gdnet.backend.cupy.cublas import Gemm
+from gdnet.backend.cupy.detect import require_tensor_cores
 from gdnet.backend.cupy.feed import CudaCopier, ahead
 from gdnet.backend.cupy.graph import CapturedStep, CudaRecorder
 from gdnet.backend.cupy.kernels import KERNELS
@@ -45,6 +47,10 @@ class CupyBackend(Backend):
     def whole(self, array: Array) -> Array:
         with self.device:
             return array.copy()  # a captured step writes its results to the same place every time
+
+    def in_tf32(self) -> Backend:
+        require_tensor_cores(self.device)
+        return self if self.tf32 else backend_on(self.device.id, True)
 
     def make_current(self) -> None:
         """Let this thread's CuPy calls run on this device."""

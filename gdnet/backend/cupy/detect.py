@@ -6,9 +6,10 @@ That CuPy imports proves nothing: it does so on a machine without a GPU. Each ca
 import importlib.util
 from typing import Any
 
-from gdnet.errors import DeviceError
+from gdnet.errors import DeviceError, OptionError
 
 MIN_COMPUTE_CAPABILITY = 70
+TF32_COMPUTE_CAPABILITY = 80
 _INSTALL = (
     'pip install "cupy-cuda13x[ctk]" (driver 580 or later) or "cupy-cuda12x[ctk]" (driver 525 or later), never both'
 )
@@ -70,6 +71,16 @@ def require_cuda(index: int = 0) -> Any:
             f'pip install "cupy-cuda{built // 1000}x[ctk]"',
         ) from error
     return cp
+
+
+def require_tensor_cores(device: Any) -> None:
+    """An `OptionError` where this CUDA device cannot multiply in TF32."""
+    capability = int(device.compute_capability)
+    if capability < TF32_COMPUTE_CAPABILITY:
+        raise OptionError(
+            f'matmul_precision="tf32" needs tensor cores of compute capability {TF32_COMPUTE_CAPABILITY / 10} or '
+            f'later, and cuda:{device.id} has {capability / 10}: use matmul_precision="highest"'
+        )
 
 
 def _no_devices(error: Any, driver: int, built: int) -> DeviceError:

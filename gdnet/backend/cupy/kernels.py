@@ -30,6 +30,12 @@ def elementwise(name: str) -> Any:
     return cp.ElementwiseKernel(*ELEMENTWISE[name], f"gdnet_{name}", preamble=preamble)
 
 
+def _triangular_solution(backend: Backend, T: Array, b: Array, lower: bool) -> Array:
+    from cupyx.scipy.linalg import solve_triangular
+
+    return solve_triangular(T, b, lower=lower)
+
+
 def _value_and_slope(name: str) -> Callable:
     """An activation's value and derivative of x (or z and b), or a loss's share l and share l' of y, t and share."""
 
@@ -91,6 +97,7 @@ def uniform_numbers(backend: Backend, n: int, words: tuple[int, int], step: Arra
 
 
 KERNELS: dict[str, Callable] = {
+    "triangular_solution": _triangular_solution,
     **{name: _value_and_slope(name) for name in (*ACTIVATIONS, *BIASED, *LOSSES)},
     **{name: _update(name) for name in UPDATES},
     "softmax_cross_entropy": softmax_cross_entropy,

@@ -1,10 +1,11 @@
 """JAX arrays: immutable, and fast once a whole step is compiled."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import jax.scipy.linalg
 import numpy as np
 
 from gdnet.backend.base import Array, Backend
@@ -18,6 +19,14 @@ class JaxBackend(Backend):
 
     name = "jax"
     mutable = False
+    how_to_get_float64 = (
+        "float64 is switched off in this JAX. Set the environment variable JAX_ENABLE_X64=1 "
+        '(or jax.config.update("jax_enable_x64", True)) before the first array, or'
+    )
+    instead_of_tf32 = ': for JAX, set jax_default_matmul_precision="tensorfloat32" yourself'
+    kernels: ClassVar[dict[str, Callable]] = {
+        "triangular_solution": lambda backend, T, b, lower: jax.scipy.linalg.solve_triangular(T, b, lower=lower)
+    }
 
     def __init__(self, device: Any = None) -> None:
         super().__init__(jnp, device if device is not None else jax.devices("cpu")[0])

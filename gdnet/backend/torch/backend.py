@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 import array_api_compat.torch as xp
 import numpy as np
@@ -17,6 +17,10 @@ class TorchBackend(Backend):
 
     name = "torch"
     mutable = True
+    instead_of_tf32 = ': for torch, call torch.set_float32_matmul_precision("high") yourself'
+    kernels: ClassVar[dict[str, Callable]] = {
+        "triangular_solution": lambda backend, T, b, lower: torch.linalg.solve_triangular(T, b, upper=not lower)
+    }
 
     def __init__(self, device: Any = "cpu") -> None:
         super().__init__(xp, torch.device(device))

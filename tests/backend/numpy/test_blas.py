@@ -6,7 +6,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from gdnet.backend import info
+from gdnet.backend.numpy import blas
 from gdnet.bench import results
 from gdnet.cli import main
 
@@ -26,8 +26,8 @@ OPENBLAS = {"internal_api": "openblas", "version": "0.3.31", "num_threads": 2}
 def test_old_kernels_on_a_new_processor_are_told(monkeypatch, capsys, found, architecture, advises):
     built = {"SIMD Extensions": {"found": found}, "Build Dependencies": {"blas": {}}}
     monkeypatch.setattr(np, "show_config", lambda mode: built)
-    monkeypatch.setattr(info, "blas", lambda: [{**OPENBLAS, "architecture": architecture}])
-    assert (info.blas_advice() is not None) is advises
+    monkeypatch.setattr(blas, "blas", lambda: [{**OPENBLAS, "architecture": architecture}])
+    assert (blas.blas_advice() is not None) is advises
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert f"openblas 0.3.31, kernels: {architecture}" in out
@@ -45,20 +45,20 @@ def test_without_threadpoolctl_the_library_is_named_and_nothing_advised(monkeypa
     monkeypatch.setattr(builtins, "__import__", without)
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "threadpoolctl" else find(name))
-    (found,) = info.blas()
+    (found,) = blas.blas()
     assert found["name"]
-    assert info.blas_advice() is None
-    assert "pip install threadpoolctl" in dict(info.describe_libraries())["blas"]
+    assert blas.blas_advice() is None
+    assert "pip install threadpoolctl" in blas.blas_text()
 
 
 @pytest.mark.parametrize("pools", [[], [{"internal_api": "openmp", "version": None}, OPENBLAS]])
 def test_a_library_that_is_not_known_or_not_the_first(monkeypatch, pools):
     threadpoolctl = pytest.importorskip("threadpoolctl")
     monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: pools)
-    text = dict(info.describe_libraries())["blas"]
+    text = blas.blas_text()
     assert "None" not in text
-    assert text == "openblas 0.3.31" if pools else text.startswith(info.blas()[0]["name"])
-    assert info.blas_advice() is None
+    assert text == "openblas 0.3.31" if pools else text.startswith(blas.blas()[0]["name"])
+    assert blas.blas_advice() is None
 
 
 def test_results_of_other_kernels_have_another_name():
