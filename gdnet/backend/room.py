@@ -20,6 +20,8 @@ class Room:
     """What Python imports, and what users write in `backend=`."""
     wheel: ClassVar[str]
     """What pip installs."""
+    further_packages: ClassVar[tuple[str, ...]] = ()
+    """Other packages that the library is made of."""
     default_for: ClassVar[str | None] = None
     """The kind of device, `"cpu"` or `"cuda"`, that leads here when no library is named."""
 

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from gdnet.backend.room import rooms
 from gdnet.errors import CompileError
 
 MOST = 20_000
@@ -39,11 +40,17 @@ MOST = 20_000
 ROOM = 1 << 24
 """Bytes of all arrays that are compared: larger ones are data."""
 _LEAVES = (type, types.ModuleType, types.BuiltinFunctionType, str, bytes, int, float, complex, np.generic)
-_LIBRARIES = {"numpy", "jax", "jaxlib", "torch", "cupy", "threading", "_thread", "concurrent", "weakref", "re"}
 _MISSING: Any = object()
 _FUNCTIONS: tuple[Any, Any] = np.random.rand, random.random
 _SHARED = [function.__self__ for function in _FUNCTIONS]
 """The generators behind `np.random` and `random`, which any function can reach."""
+
+
+@functools.cache
+def _libraries() -> frozenset[str]:
+    """The top packages whose objects are not looked into."""
+    arrays = [name for room in rooms().values() for name in (room.library, *room.further_packages)]
+    return frozenset([*arrays, "threading", "_thread", "concurrent", "weakref", "re"])
 
 
 class Snapshot:
@@ -141,19 +148,22 @@ def _inside(thing: Any) -> list[Any]:
         return [thing.__self__, thing.__func__]
     if isinstance(thing, functools.partial):
         return [thing.func, *thing.args, *thing.keywords.values()]
-    return [*vars(thing).values(), *_methods_of(type(thing))] if _has_attributes(thing) else []
+    kind: Any = type(thing)
+    return [*vars(thing).values(), *_methods_of(kind)] if _has_attributes(thing) else []
 
 
 @functools.lru_cache(maxsize=256)
 def _methods_of(kind: Any) -> tuple[types.FunctionType, ...]:
     """The methods of a class and its bases, but for those of gdnet, which use no global variables."""
-    own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in {*_LIBRARIES, "gdnet", "builtins"}]
+    own = [
+        base for base in kind.__mro__ if base.__module__.partition(".")[0] not in {*_libraries(), "gdnet", "builtins"}
+    ]
     return tuple(item for base in own for item in vars(base).values() if isinstance(item, types.FunctionType))
 
 
 def _globals_of(function: types.FunctionType) -> dict[str, Any]:
     """The global variables that a function names, and those within it."""
-    if function.__module__ is None or function.__module__.partition(".")[0] in {*_LIBRARIES, "gdnet"}:
+    if function.__module__ is None or function.__module__.partition(".")[0] in {*_libraries(), "gdnet"}:
         return {}
     names: set[str] = set()
     codes = [function.__code__]
@@ -167,7 +177,7 @@ def _globals_of(function: types.FunctionType) -> dict[str, Any]:
 def _has_attributes(thing: Any) -> bool:
     """Whether its attributes are looked at: not those of a library, nor where the class says that it is `unwatched`."""
     kind = type(thing)
-    foreign = kind.__module__.partition(".")[0] in _LIBRARIES or getattr(kind, "unwatched", False)
+    foreign = kind.__module__.partition(".")[0] in _libraries() or getattr(kind, "unwatched", False)
     return hasattr(thing, "__dict__") and not foreign
 
 
@@ -266,8 +276,8 @@ def pure(step: Callable, traced: Callable[[Any], bool], library: str) -> Callabl
         if changes := before.restore(traced):
             raise CompileError(
                 f"{changes[0]}: {library} runs a step's Python code once and then its arrays alone, so that the change "
-                f"would be lost. Make it an argument and a result of the step, or train on NumPy or PyTorch, which run "
-                f"such a step as it is"
+                f"would be lost. Make it an argument and a result of the step, or train on a library that does not "
+                f'trace, such as backend="numpy", which runs such a step as it is'
             )
         return results
 

@@ -17,6 +17,7 @@ class JaxRoom(Room):
 
     library = "jax"
     wheel = "jax"
+    further_packages = ("jaxlib",)
 
     def owns(self, thing: Any) -> bool:
         return is_jax_array(_first_part(thing))
