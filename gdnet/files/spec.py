@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import gdnet.losses
 from gdnet.errors import FileError, GdnetError, OptionError
 from gdnet.layers import Layer
 from gdnet.losses import Loss
@@ -23,8 +22,7 @@ def network_spec(net: Layer) -> dict[str, Any]:
 
 def loss_spec(loss: Loss) -> dict[str, Any]:
     """The loss as JSON values."""
-    own = type(loss).__module__.startswith("gdnet.")
-    return {"type": type(loss).__name__ if own else _full_name(type(loss)), "config": loss.config()}
+    return loss.spec()
 
 
 def optimizer_spec(value: Any) -> Any:
@@ -50,28 +48,28 @@ def optimizer_spec(value: Any) -> Any:
 
 def read_network(spec: dict[str, Any], custom: Mapping[str, type]) -> Layer:
     """The network of this spec. Classes that are not gdnet's are refused, unless the caller hands them over."""
-    for name in set(_types(spec)):
-        cls = custom.get(name) or custom.get(name.rpartition(".")[2])
-        if cls is not None:
-            Layer.known[name] = cls
-        elif name not in Layer.known or not Layer.known[name].__module__.startswith("gdnet."):
-            raise _unknown(name)
-    try:
-        return Layer.from_spec(spec)
-    except FileError:
-        raise
-    except GdnetError as error:
-        raise FileError(f"the network in the file cannot be built: {error}") from error
+    return _read(Layer, spec, set(_types(spec)), custom)
 
 
 def read_loss(spec: dict[str, Any], custom: Mapping[str, type]) -> Loss:
-    """The loss of this spec."""
-    name = spec["type"]
-    own = getattr(gdnet.losses, name, None)
-    cls = custom.get(name) or custom.get(name.rpartition(".")[2]) or own
-    if not (isinstance(cls, type) and issubclass(cls, Loss)):
-        raise _unknown(name)
-    return cls(**spec["config"])
+    """The loss of this spec, by the same rule."""
+    return _read(Loss, spec, {str(spec.get("type"))}, custom)
+
+
+def _read(family: type[Layer] | type[Loss], spec: dict[str, Any], names: set[str], custom: Mapping[str, type]) -> Any:
+    given = {}
+    for name in names:
+        cls = custom.get(name) or custom.get(name.rpartition(".")[2])
+        if cls is not None and issubclass(cls, family):
+            given[name] = cls
+        elif name not in family.known or not family.known[name].__module__.startswith("gdnet."):
+            raise _unknown(name)
+    try:
+        return family.from_spec(spec, given)
+    except FileError:
+        raise
+    except GdnetError as error:
+        raise FileError(f"the {family.family} in the file cannot be built: {error}") from error
 
 
 def check_custom(custom: Mapping[str, type] | None) -> dict[str, type]:
@@ -94,10 +92,6 @@ def _types(spec: Any) -> Iterator[str]:
             yield str(spec["type"])
         for item in spec.values():
             yield from _types(item)
-
-
-def _full_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _unknown(name: str) -> FileError:

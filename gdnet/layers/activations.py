@@ -25,13 +25,15 @@ def gate(xp: Any, x: Array, y: Array) -> Array:
     return xp.where(tiny, half, y / xp.where(tiny, half, x))
 
 
-class Identity(Elementwise):
+class Identity(Elementwise, name="Identity"):
     """y = x.
 
     >>> import numpy as np
     >>> Identity()({}, np.asarray([[2.0]]))[0]
     array([[2.]])
     """
+
+    kernel = "Identity"
 
     def f(self, backend: Backend, x: Array) -> Array:
         return x
@@ -43,7 +45,7 @@ class Identity(Elementwise):
         return backend.xp.zeros_like(x)
 
 
-class Step(Elementwise):
+class Step(Elementwise, name="Step"):
     """y = 1 for x > 0, else 0; y' = 0. The perceptron's activation: nothing can be learned through it.
 
     >>> import numpy as np
@@ -51,6 +53,7 @@ class Step(Elementwise):
     array([[0., 0., 1.]])
     """
 
+    kernel = "Step"
     kinks = (0.0,)
 
     def f(self, backend: Backend, x: Array) -> Array:
@@ -63,13 +66,15 @@ class Step(Elementwise):
         return backend.xp.zeros_like(x)
 
 
-class Sigmoid(Elementwise):
+class Sigmoid(Elementwise, name="Sigmoid"):
     """y = 1 / (1 + exp(-x)), y' = y (1 - y), y'' = y' (1 - 2 y).
 
     >>> import numpy as np
     >>> Sigmoid()({}, np.asarray([[0.0, 1e4]]))[0]
     array([[0.5, 1. ]])
     """
+
+    kernel = "Sigmoid"
 
     def f(self, backend: Backend, x: Array) -> Array:
         return sigmoid(backend.xp, x)
@@ -81,13 +86,15 @@ class Sigmoid(Elementwise):
         return y * (1.0 - y) * (1.0 - 2.0 * y)
 
 
-class Tanh(Elementwise):
+class Tanh(Elementwise, name="Tanh"):
     """y = tanh(x), y' = 1 - y², y'' = -2 y y'.
 
     >>> import numpy as np
     >>> Tanh()({}, np.asarray([[0.0, 1e4]]))[0]
     array([[0., 1.]])
     """
+
+    kernel = "Tanh"
 
     def f(self, backend: Backend, x: Array) -> Array:
         return backend.xp.tanh(x)
@@ -99,7 +106,7 @@ class Tanh(Elementwise):
         return -2.0 * y * (1.0 - y * y)
 
 
-class ReLU(Elementwise):
+class ReLU(Elementwise, name="ReLU"):
     """y = max(x, 0), y' = 1 for x > 0, else 0.
 
     >>> import numpy as np
@@ -107,6 +114,7 @@ class ReLU(Elementwise):
     array([[0., 3.]])
     """
 
+    kernel = "ReLU"
     kinks = (0.0,)
 
     def f(self, backend: Backend, x: Array) -> Array:
@@ -119,7 +127,7 @@ class ReLU(Elementwise):
         return backend.xp.zeros_like(x)
 
 
-class LeakyReLU(Elementwise):
+class LeakyReLU(Elementwise, name="LeakyReLU"):
     """y = x for x > 0, else slope x; y' = 1 or slope.
 
     >>> import numpy as np
@@ -127,6 +135,7 @@ class LeakyReLU(Elementwise):
     array([[-0.02,  3.  ]])
     """
 
+    kernel = "LeakyReLU"
     kinks = (0.0,)
 
     def __init__(self, slope: float = 0.01) -> None:
@@ -146,7 +155,7 @@ class LeakyReLU(Elementwise):
         return backend.xp.zeros_like(x)
 
 
-class ELU(Elementwise):
+class ELU(Elementwise, name="ELU"):
     """y = x for x > 0, else α (exp(x) - 1); there y' = y'' = y + α (Clevert et al. 2016).
 
     >>> import numpy as np
@@ -154,6 +163,7 @@ class ELU(Elementwise):
     array([[-1.,  3.]])
     """
 
+    kernel = "ELU"
     kinks = (0.0,)
 
     def __init__(self, alpha: float = 1.0) -> None:
@@ -173,7 +183,7 @@ class ELU(Elementwise):
         return backend.xp.where(x > 0, backend.xp.zeros_like(x), y + self.alpha)
 
 
-class SELU(Elementwise):
+class SELU(Elementwise, name="SELU"):
     """y = λ x for x > 0, else λ α (exp(x) - 1); there y' = y'' = y + λ α.
 
     λ and α keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017).
@@ -183,6 +193,7 @@ class SELU(Elementwise):
     array([[-1.7581,  1.0507]])
     """
 
+    kernel = "SELU"
     kinks = (0.0,)
     scale = 1.0507009873554804934193349852946
     alpha = 1.6732632423543772848170429916717
@@ -198,7 +209,7 @@ class SELU(Elementwise):
         return backend.xp.where(x > 0, backend.xp.zeros_like(x), y + self.scale * self.alpha)
 
 
-class Softplus(Elementwise):
+class Softplus(Elementwise, name="Softplus"):
     """y = log(1 + exp(x)); y' = sigmoid(x) = 1 - exp(-y), y'' = y' (1 - y').
 
     torch's goes over to y = x at x = 20; this one does not.
@@ -207,6 +218,8 @@ class Softplus(Elementwise):
     >>> Softplus()({}, np.asarray([[0.0, 1e4]]))[0].round(6)
     array([[6.93147e-01, 1.00000e+04]])
     """
+
+    kernel = "Softplus"
 
     def f(self, backend: Backend, x: Array) -> Array:
         xp = backend.xp
@@ -219,7 +232,7 @@ class Softplus(Elementwise):
         return -backend.xp.expm1(-y) * backend.xp.exp(-y)
 
 
-class GELU(Elementwise):
+class GELU(Elementwise, name="GELU"):
     """y = x Φ(x), the exact form, with Φ(x) = (1 + erf(x / √2)) / 2 and φ = Φ' the normal density.
 
     y' = Φ + x φ, y'' = (2 - x²) φ (Hendrycks and Gimpel 2016).
@@ -228,6 +241,8 @@ class GELU(Elementwise):
     >>> GELU()({}, np.asarray([[-1e4, 1.0]]))[0].round(6)
     array([[-0.      ,  0.841345]])
     """
+
+    kernel = "GELU"
 
     def f(self, backend: Backend, x: Array) -> Array:
         return 0.5 * x * (1.0 + backend.erf(x * math.sqrt(0.5)))
@@ -239,13 +254,15 @@ class GELU(Elementwise):
         return (2.0 - x * x) * _normal_density(backend.xp, x)
 
 
-class SiLU(Elementwise):
+class SiLU(Elementwise, name="SiLU"):
     """y = x s with s = sigmoid(x), also called swish; y' = s + y (1 - s), y'' = s (1 - s) (2 + x (1 - 2 s)).
 
     >>> import numpy as np
     >>> SiLU()({}, np.asarray([[-1e4, 1.0]]))[0].round(6)
     array([[-0.      ,  0.731059]])
     """
+
+    kernel = "SiLU"
 
     def f(self, backend: Backend, x: Array) -> Array:
         return x * sigmoid(backend.xp, x)
@@ -259,7 +276,7 @@ class SiLU(Elementwise):
         return s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s))
 
 
-class HardTanh(Elementwise):
+class HardTanh(Elementwise, name="HardTanh"):
     """y = min(max(x, -1), 1), y' = 1 for |x| < 1, else 0.
 
     >>> import numpy as np
@@ -267,6 +284,7 @@ class HardTanh(Elementwise):
     array([[-1. ,  0.5]])
     """
 
+    kernel = "HardTanh"
     kinks = (-1.0, 1.0)
 
     def f(self, backend: Backend, x: Array) -> Array:

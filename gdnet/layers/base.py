@@ -7,13 +7,13 @@
 Letters: n examples (axis 0 of x and y), v cotangents (any axes before n), i/o features in/out, p parameters.
 """
 
-import json
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from gdnet.backend import Array, Backend, Key, backend_of
-from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.errors import ArrayError, ShapeError
+from gdnet.layers.configured import Configured
 from gdnet.layers.jacobian import Jacobian, Params, Shape
 from gdnet.maps import Map
 
@@ -50,14 +50,15 @@ class Context:
         return Context(self.backend, self.training, key, need_dx)
 
 
-class Layer:
+class Layer(Configured):
     """Base class of all layers, composites included.
 
     A layer says what parameters it has (`shapes`), what comes out (`out_shape`), what they are at first (`init`), and
     computes `forward(params, x, context) -> (y, Jacobian)`. Shapes exclude the axis of examples.
 
-    A file holds `spec()`, which is of JSON types; `Layer.from_spec` makes the layer again. A layer whose constructor
-    takes arguments gives them by `config`, and writes `from_config` if `cls(**config)` does not rebuild it.
+    A file holds `spec()`, which is of JSON types; `Layer.from_spec` makes the layer again. The arguments of the
+    constructor are noted for that, and layers of one class with equal arguments are equal. Where an argument has no
+    JSON form, such as a function, write `config` and `from_config`.
 
     Raises
     ------
@@ -72,6 +73,8 @@ class Layer:
     >>> y, J = layer(layer.init((3,), np.random.default_rng(0)), np.ones((5, 3)))
     >>> y.shape, J.vjp_x(y).shape
     ((5, 2), (5, 3))
+    >>> Layer.from_spec({"type": "Dense", "config": {"features": [3, 2]}})
+    Dense(3, 2)
     """
 
     in_shape: Shape | None = None
@@ -88,10 +91,7 @@ class Layer:
 
     known: ClassVar[dict[str, type["Layer"]]] = {}
     """Every layer class by the name that stands for it in a file."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        Layer.known[cls.type_name()] = cls
+    family = "layer"
 
     def shapes(self, in_shape: Shape) -> dict[str, Shape]:
         """Names and shapes of the parameters, for inputs of this shape."""
@@ -158,60 +158,6 @@ class Layer:
 
         found = {"x": Map(backend, tuple(x.shape), out, dtype, lambda v: J.jvp({}, v), J.vjp_x)}
         return found | {name: by(name) for name in params}
-
-    # -- as text -------------------------------------------------------------------------------------------------------
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, of JSON types; a model file is rebuilt from it."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The layer with this `config()`."""
-        return cls(**config)
-
-    @classmethod
-    def type_name(cls) -> str:
-        """The name of the class in files: gdnet's own are `"Dense"`, a user's `"module.Class"`."""
-        return cls.__qualname__ if cls.__module__.startswith("gdnet.") else f"{cls.__module__}.{cls.__qualname__}"
-
-    def spec(self) -> dict[str, Any]:
-        """The layer as JSON types, nested layers included; `Layer.from_spec` makes it again."""
-        return {"type": self.type_name(), "config": self.config()}
-
-    @staticmethod
-    def from_spec(spec: dict[str, Any]) -> "Layer":
-        """The layer that `spec()` describes.
-
-        Raises
-        ------
-        OptionError
-            If no layer class of that name is known, or it does not take these arguments.
-
-        >>> from gdnet.layers import Dense
-        >>> Layer.from_spec({"type": "Dense", "config": {"features": [3, 2]}})
-        Dense(3, 2)
-        """
-        name = spec.get("type") if isinstance(spec, dict) else None
-        cls = Layer.known.get(name) if isinstance(name, str) else None
-        if cls is None:
-            name = name or spec
-            raise OptionError(
-                f"unknown layer {name!r}: import the module that defines it first (gdnet.network for composites)"
-            )
-        try:
-            return cls.from_config(spec.get("config", {}))
-        except (TypeError, KeyError, AttributeError) as error:
-            raise OptionError(f"{name} cannot be made from {spec.get('config')}: {error}") from error
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.config() == other.config()  # type: ignore[attr-defined]
-
-    def __hash__(self) -> int:
-        return hash(json.dumps(self.spec(), sort_keys=True, default=repr))
 
 
 __all__ = ["Context", "Jacobian", "Layer", "Params", "Shape"]

@@ -11,7 +11,7 @@ from gdnet.layers.initializers import Initializer, Rule, as_initializer
 from gdnet.layers.jacobian import Jacobian, Params, Pull, Shape, accumulate
 
 
-class Dense(Layer):
+class Dense(Layer, name="Dense"):
     """Weighted sums of the inputs plus a bias: y = x W + b.
 
     Parameters

@@ -9,7 +9,7 @@ from gdnet.layers.elementwise import DiagonalJacobian
 from gdnet.layers.jacobian import Jacobian, Params
 
 
-class Dropout(Layer):
+class Dropout(Layer, name="Dropout"):
     """y = m x / (1 - rate) in training, with m = 0 at probability `rate` and else 1; y = x otherwise.
 
     The mask is drawn from the step's key, the same on every array library and in both precisions, and lives in the

@@ -83,11 +83,11 @@ class Elementwise(Layer):
     - under this name, `kernel(backend, x, **config) -> (f(x), f'(x))`, called in place of `f` and `df`;
     - under `bias_` and this name, `kernel(backend, z, b, **config)`, the same of x = z + b.
 
-    Classes outside gdnet have the empty name: theirs might be that of a rule of gdnet's by accident."""
+    It is not inherited: a subclass may have another rule."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.kernel = cls.__name__ if cls.__module__.startswith("gdnet.") else ""
+        cls.kernel = vars(cls).get("kernel", "")
 
     def f(self, backend: Backend, x: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no f")

@@ -9,7 +9,7 @@ from gdnet.layers.base import Context, Layer
 from gdnet.layers.jacobian import Jacobian, Params, Pull, Shape
 
 
-class Reshape(Layer):
+class Reshape(Layer, name="Reshape"):
     """Examples of another shape, with the same numbers in the same order.
 
     Parameters
@@ -50,7 +50,7 @@ class Reshape(Layer):
         return f"Reshape({', '.join(map(str, self.shape))})"
 
 
-class Flatten(Layer):
+class Flatten(Layer, name="Flatten"):
     """Examples as vectors: (n, ...) -> (n, features).
 
     >>> import numpy as np

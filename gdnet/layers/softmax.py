@@ -19,7 +19,7 @@ class _LastAxis(Layer):
         return in_shape
 
 
-class Softmax(_LastAxis):
+class Softmax(_LastAxis, name="Softmax"):
     """yᵢ = exp(xᵢ) / Σⱼ exp(xⱼ) over the last axis; dy = y (dx - Σⱼ yⱼ dxⱼ).
 
     >>> import numpy as np
@@ -59,7 +59,7 @@ class SoftmaxJacobian(Jacobian):
         return {}, dy * (gy - self._dot(y, gy)) - y * self._dot(dy, gy)
 
 
-class LogSoftmax(_LastAxis):
+class LogSoftmax(_LastAxis, name="LogSoftmax"):
     """yᵢ = xᵢ - log Σⱼ exp(xⱼ) over the last axis; dy = dx - Σⱼ pⱼ dxⱼ with p = exp(y).
 
     >>> import numpy as np

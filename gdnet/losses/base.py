@@ -17,6 +17,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import DataError, ShapeError
+from gdnet.layers.configured import Configured
 from gdnet.maps import Map, symmetric
 
 
@@ -50,12 +51,13 @@ class LossAt:
     residual: Array | None = None
 
 
-class Loss:
+class Loss(Configured):
     """Base class of all losses: the weighted mean over examples of the sum over outputs, Σₙ (wₙ / Σ w) Σₖ l(yₙₖ, tₙₖ).
 
     `loss(prediction, target, sample_weight=None)` gives a `LossAt` with `value`, `gradient`, `hessian`, `root` and
     `residual`. Prediction (n, ...); target the same, or what `target_shape` says; weights (n,), by default all equal.
-    A loss of your own writes `at`, or is an `ElementwiseLoss`.
+    A loss of your own writes `at`, or is an `ElementwiseLoss`. Losses of one class made with equal arguments are equal,
+    and `spec()` describes one for a file.
 
     Raises
     ------
@@ -69,6 +71,9 @@ class Loss:
     (3.0, [[1.5], [1.5]])
     """
 
+    known: ClassVar[dict[str, type["Loss"]]] = {}
+    """Every class of losses by the name that stands for it in a file."""
+    family = "loss"
     metric: ClassVar[tuple[Any, ...] | None] = None
     """What `Model.evaluate` reports beside the loss: a `Metric`, or a pair (name, rule); None for the loss alone."""
 
@@ -79,10 +84,6 @@ class Loss:
     def target_shape(self, out_shape: tuple[int, ...], target_ndim: int) -> tuple[int, ...]:
         """The shape that a target of this many axes must have, without the axis of examples."""
         return out_shape
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, of JSON types."""
-        return {}
 
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> LossAt:
         """The loss at a prediction, after a check of shapes.
@@ -151,15 +152,6 @@ class Loss:
         """What to do about targets of the wrong shape, to end the message with."""
         return ""
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.config() == other.config()  # type: ignore[attr-defined]
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
-
 
 def forbid(bad: np.ndarray, t: np.ndarray, loss: Loss, wanted: str, remedy: str) -> None:
     """A `DataError` that names the first of the bad targets, if there is one."""
@@ -194,11 +186,11 @@ class ElementwiseLoss(Loss):
 
     kernel = ""
     """Where a backend's `kernels` has this name, it is called as `kernel(backend, y, t, share, **config)` and gives
-    (share l, share l') in one pass over memory. Classes outside gdnet have no such name."""
+    (share l, share l') in one pass over memory. It is not inherited: a subclass may have another rule."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.kernel = cls.__name__ if cls.__module__.startswith("gdnet.") else ""
+        cls.kernel = vars(cls).get("kernel", "")
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         """The loss of each output."""

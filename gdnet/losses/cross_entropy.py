@@ -12,7 +12,7 @@ from gdnet.losses.metric import ACCURACY
 from gdnet.maps import Map, symmetric
 
 
-class CrossEntropy(Loss):
+class CrossEntropy(Loss, name="CrossEntropy"):
     """-(1/N) Σₙ Σₖ tₙₖ log pₙₖ with p = softmax(y); y are logits.
 
     torch `CrossEntropyLoss` and Keras `CategoricalCrossentropy(from_logits=True)` (or its sparse form) have the same

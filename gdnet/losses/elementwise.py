@@ -16,7 +16,7 @@ from gdnet.losses.base import ElementwiseLoss, ElementwiseLossAt, LossAt, forbid
 from gdnet.losses.metric import ACCURACY_OF_LOGITS, ACCURACY_OF_SIGNS, RMSE, RMSE_OF_RATES
 
 
-class SquaredError(ElementwiseLoss):
+class SquaredError(ElementwiseLoss, name="SquaredError"):
     """(1/N) Σₙ ||tₙ - yₙ||²: l = (y - t)², l' = 2 (y - t), l'' = 2.
 
     torch `MSELoss`, Keras `MeanSquaredError`: theirs / K.
@@ -27,6 +27,7 @@ class SquaredError(ElementwiseLoss):
     (5.0, [[2.0, 4.0]])
     """
 
+    kernel = "SquaredError"
     metric = RMSE
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
@@ -51,7 +52,7 @@ class SquaredErrorAt(ElementwiseLossAt):
         return self.xp.sqrt(self._curvature) * (self.y - self.t)
 
 
-class AbsoluteError(ElementwiseLoss):
+class AbsoluteError(ElementwiseLoss, name="AbsoluteError"):
     """(1/N) Σₙ Σₖ |tₙₖ - yₙₖ|: l = |y - t|, l' = sign(y - t) (0 at the kink, as in torch), l'' = 0.
 
     torch `L1Loss`, Keras `MeanAbsoluteError`: theirs / K.
@@ -62,6 +63,7 @@ class AbsoluteError(ElementwiseLoss):
     (3.0, [[1.0, -1.0]])
     """
 
+    kernel = "AbsoluteError"
     metric = RMSE
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
@@ -74,7 +76,7 @@ class AbsoluteError(ElementwiseLoss):
         return xp.zeros_like(y)
 
 
-class Huber(ElementwiseLoss):
+class Huber(ElementwiseLoss, name="Huber"):
     """Quadratic near the target, linear far from it; d = y - t.
 
     |d| <= δ: l = ½ d², l' = d, l'' = 1;  |d| > δ: l = δ (|d| - ½ δ), l' = δ sign d, l'' = 0.
@@ -94,6 +96,7 @@ class Huber(ElementwiseLoss):
     (2.625, [[0.5, -1.0]])
     """
 
+    kernel = "Huber"
     metric = RMSE
 
     def __init__(self, delta: float = 1.0) -> None:
@@ -116,7 +119,7 @@ class Huber(ElementwiseLoss):
         return {"delta": self.delta}
 
 
-class LogCosh(ElementwiseLoss):
+class LogCosh(ElementwiseLoss, name="LogCosh"):
     """(1/N) Σₙ Σₖ log cosh(yₙₖ - tₙₖ): with d = y - t, l' = tanh d, l'' = 1 - tanh² d.
 
     Keras `LogCosh`: theirs / K; torch has none.
@@ -127,6 +130,7 @@ class LogCosh(ElementwiseLoss):
     (9999.306853, [[1.0]])
     """
 
+    kernel = "LogCosh"
     metric = RMSE
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
@@ -143,7 +147,7 @@ class LogCosh(ElementwiseLoss):
         return 4.0 * e / ((1.0 + e) * (1.0 + e))
 
 
-class BinaryCrossEntropy(ElementwiseLoss):
+class BinaryCrossEntropy(ElementwiseLoss, name="BinaryCrossEntropy"):
     """-(1/N) Σₙ Σₖ [t log p + (1 - t) log(1 - p)] with p = σ(y); y are logits.
 
     l = max(y, 0) - t y + log(1 + e^(-|y|)), l' = σ(y) - t, l'' = σ(y) (1 - σ(y)).
@@ -165,6 +169,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
     (0.693147, [[-0.25], [0.0]])
     """
 
+    kernel = "BinaryCrossEntropy"
     metric = ACCURACY_OF_LOGITS
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -194,7 +199,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
         return {"label_smoothing": self.label_smoothing}
 
 
-class Hinge(ElementwiseLoss):
+class Hinge(ElementwiseLoss, name="Hinge"):
     """(1/N) Σₙ Σₖ max(0, 1 - t y) with targets -1 and 1: l' = -t where t y < 1, else 0; l'' = 0.
 
     Keras `Hinge`: theirs / K (and theirs turns targets 0 into -1); torch has none of this form.
@@ -205,6 +210,7 @@ class Hinge(ElementwiseLoss):
     (0.25, [[-0.5], [0.0]])
     """
 
+    kernel = "Hinge"
     metric = ACCURACY_OF_SIGNS
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
@@ -220,7 +226,7 @@ class Hinge(ElementwiseLoss):
         forbid((t != 1) & (t != -1), t, self, "targets -1 and 1", "turn labels 0 and 1 into 2 * t - 1")
 
 
-class Poisson(ElementwiseLoss):
+class Poisson(ElementwiseLoss, name="Poisson"):
     """(1/N) Σₙ Σₖ (e^y - t y): y is the log of the expected count, t the count; l' = e^y - t, l'' = e^y.
 
     torch `PoissonNLLLoss` (log_input=True, full=False): theirs / K. Keras `Poisson` takes the rate e^y: theirs / K.
@@ -236,6 +242,7 @@ class Poisson(ElementwiseLoss):
     (1.0, [[-2.0]])
     """
 
+    kernel = "Poisson"
     metric = RMSE_OF_RATES
 
     _LINEAR_FROM = 60.0

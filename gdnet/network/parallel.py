@@ -12,7 +12,7 @@ from gdnet.network.composite import Composite
 from gdnet.network.composite_jacobian import Call, CompositeJacobian
 
 
-class Parallel(Composite):
+class Parallel(Composite, name="Parallel"):
     """y = f₁(x) + ... + fₖ(x), or the branches' outputs joined along the last axis.
 
     Parameters

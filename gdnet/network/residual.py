@@ -10,7 +10,7 @@ from gdnet.network.composite import Composite
 from gdnet.network.sequential import Sequential
 
 
-class Residual(Composite):
+class Residual(Composite, name="Residual"):
     """y = x + fₖ(... f₁(x)) (He et al. 2016).
 
     Parameters

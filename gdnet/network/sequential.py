@@ -11,7 +11,7 @@ from gdnet.network.composite import Composite
 from gdnet.network.composite_jacobian import Call, CompositeJacobian
 
 
-class Sequential(Composite):
+class Sequential(Composite, name="Sequential"):
     """y = fₖ(... f₂(f₁(x))).
 
     Parameters

@@ -67,7 +67,7 @@ def check_layer(
         subject = _Subject(layer, tuple(in_shape), backend, batch, seed + 1000 * attempt)
         if subject.smooth():
             break
-    for check in (_outside, _first, _dense, _leading, _single, _second, _forms):
+    for check in (_outside, _text, _first, _dense, _leading, _single, _second, _forms):
         check(subject, report)
     report.compare("arguments left alone", subject.flat(subject.read(subject.point)), subject.flat(subject.start))
     return report.checked()
@@ -126,7 +126,10 @@ class _Subject:
 
     def call(self, point: dict[str, Array], training: bool = True, need_dx: bool = True) -> tuple[Array, Jacobian]:
         params = {name: value for name, value in point.items() if name != "x"}
-        return self.layer.forward(params, point["x"], Context(self.backend, training, self.key, need_dx))
+        return self.layer.forward(params, point["x"], self.context(training, need_dx))
+
+    def context(self, training: bool = True, need_dx: bool = True) -> Context:
+        return Context(self.backend, training, self.key, need_dx)
 
     def jvp(self, v: Host, J: Jacobian | None = None) -> np.ndarray:
         dparams = {name: self.put(value) for name, value in v.items() if name != "x"}
@@ -190,6 +193,14 @@ def _outside(s: _Subject, report: Report) -> None:
     found = {"y": y, "dx": dx, **dparams}
     leaks = {name: str(value.dtype) for name, value in found.items() if "32" not in str(value.dtype)}
     report.require("float32 stays float32", not leaks, f"{leaks}")
+
+
+def _text(s: _Subject, report: Report) -> None:
+    """What a file makes of the layer is equal to it, and gives the same y."""
+    again = report.rebuilt(s.layer)
+    if again is not None:
+        y, _ = again.forward({k: v for k, v in s.point.items() if k != "x"}, s.point["x"], s.context())
+        report.compare("spec makes it again", s.get(y), s.get(s.y))
 
 
 def _first(s: _Subject, report: Report) -> None:

@@ -57,7 +57,7 @@ def check_loss(
 
     >>> from gdnet.losses import Huber
     >>> list(check_loss(Huber(), (3,)).findings)
-    ['gradient', 'hessian', 'symmetry', 'root', 'weights', 'target unharmed']
+    ['gradient', 'hessian', 'symmetry', 'root', 'weights', 'spec makes it again', 'target unharmed']
     """
     backend = get_backend("cpu") if backend is None else backend
     rng = np.random.default_rng(seed)
@@ -103,6 +103,11 @@ def check_loss(
             parts[i] = share[i] * get(alone.gradient)[0]
         check("weights", get(batch.value), np.asarray(total))
         check("weights", get(batch.gradient), parts)
+    again = report.rebuilt(loss)
+    if again is not None:
+        other = again(put(y), target_array, put(w))
+        check("spec makes it again", get(other.value), np.asarray(value))
+        check("spec makes it again", get(other.gradient), gradient)
     check("target unharmed", np.asarray(get(target_array), np.float64), np.asarray(t, np.float64))
     return report.checked()
 

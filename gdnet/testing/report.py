@@ -1,8 +1,11 @@
 """What a check found: the largest error of each comparison, and where it was."""
 
+import json
 from typing import Any
 
 import numpy as np
+
+from gdnet.errors import GdnetError
 
 
 class CheckFailed(AssertionError):
@@ -53,6 +56,19 @@ class Report:
     def require(self, name: str, holds: bool, text: str) -> None:
         """Note a condition that holds or not."""
         self._note(Finding(name, 0.0 if holds else np.inf, "holds" if holds else text))
+
+    def rebuilt(self, thing: Any) -> Any:
+        """What a file would make of this layer or loss, noting whether it is equal; None where no file can hold it."""
+        try:
+            text = json.dumps(thing.spec(), allow_nan=False)
+        except (TypeError, ValueError):  # an argument, such as a function, that is not written to files
+            return None
+        try:
+            again = type(thing).from_spec(json.loads(text), {thing.type_name(): type(thing)})
+        except GdnetError as error:
+            return self.require("spec makes it again", False, f"{error}: write config and from_config")
+        self.require("spec makes it again", again == thing, f"{text} makes {again!r}: write config and from_config")
+        return again
 
     def _note(self, finding: Finding) -> None:
         known = self.findings.get(finding.name)
