@@ -15,8 +15,11 @@ class Reason(NamedTuple):
 
 
 REASONS = {
-    "min_grad": Reason(0, "The largest entry of the gradient is at most min_grad.", 1),
-    "gtol": Reason(0, "The residual is orthogonal to every column of the Jacobian (gtol).", 1),
+    "min_grad": Reason(0, "The gradient vanishes, compared with the largest in the run (min_grad).", 1),
+    "gtol": Reason(
+        0, "The gradient (of a least-squares problem: the cosine of residual and Jacobian) is at most gtol.", 1
+    ),
+    "rounding": Reason(0, "The gradient is small, and rounding hides any further improvement."),
     "goal": Reason(0, "The value reached the goal."),
     "vanished": Reason(0, "The residuals vanished, compared with those at the start.", 4),
     "converged": Reason(0, "The optimality conditions, unscaled, hold within tol."),

@@ -22,7 +22,13 @@ from gdnet.optimizers.options import check_options, short_repr
 from gdnet.optimizers.result import OptimizeResult, stop_message
 
 UNBOUNDED = 1e20
-"""A value below minus this, relative to the first one, is taken as falling without bound."""
+"""A fall by this many times the value at the start, or the gain that the first step hopes for, has no bound."""
+SHORT = 0.01
+"""A step is short if it is below this part of the way gone so far."""
+IDLE = 1e-7
+"""A parameter is idle if moving it by its own size changes J by less than this part of what another one does."""
+ZERO = 1e3
+"""A gradient that has fallen to so many units of rounding is zero, however long the last step was."""
 
 
 def read(backend: Backend, *scalars: Any) -> tuple[float, ...]:
@@ -86,6 +92,67 @@ class Point:
         return math.isfinite(self.value) and math.isfinite(self.norm)
 
 
+class Progress(NamedTuple):
+    """What a run has met so far: every measure that a point is held against, in the problem's own units.
+
+    Attributes
+    ----------
+    value : float
+        The objective at the start.
+    unit : float
+        The gain that a first steepest-descent step hopes for: a size in the objective's unit.
+    largest, size : Array (P,) or None
+        The largest |∂J/∂θ_i| and |θ_i| met, each parameter by itself; None before the first evaluation.
+    fallen : float
+        max_i |∂J/∂θ_i| / largest_i at the present point: 1 at the start, 0 where the gradient is zero. For an idle
+        parameter the divisor is max_j largest_j size_j / size_i times 1e-7, since its own derivative is rounding only.
+    way, step : float
+        The length (largest entry) of all steps together, and of the last one.
+    """
+
+    value: float = 0.0
+    unit: float = 0.0
+    largest: Array | None = None
+    size: Array | None = None
+    fallen: float = 1.0
+    way: float = 0.0
+    step: float = 0.0
+
+    @classmethod
+    def begin(cls, at: Point) -> "Progress":
+        """The measures at the start of a run."""
+        xp = at.backend.xp
+        unit = first_step(at) * at.norm * at.norm
+        return cls(at.value, unit, xp.abs(at.gradient), xp.abs(at.theta), 1.0 if at.norm else 0.0)
+
+    def after(self, old: Point, new: Point) -> "Progress":
+        """The measures after one more step; one read."""
+        xp = new.backend.xp
+        slope = xp.abs(new.gradient)
+        largest, size = xp.maximum(self.largest, slope), xp.maximum(self.size, xp.abs(new.theta))
+        one = xp.ones_like(size)
+        idle = IDLE * xp.max(largest * size) / xp.where(size > 0.0, size, one)
+        measure = xp.maximum(largest, xp.where(size > 0.0, idle, 0.0 * one))
+        ratio = slope / xp.where(measure > 0.0, measure, one)
+        step, fallen = read(new.backend, xp.max(xp.abs(new.theta - old.theta)), xp.max(ratio))
+        unit = self.unit or abs(old.value - new.value)
+        return Progress(self.value, unit, largest, size, fallen, self.way + step, step)
+
+
+def first_step(at: Point) -> float:
+    """The first trial along the negative gradient, where nothing is known of the curvature: a with θ - a g.
+
+    All entries together move by a quarter of the largest one, and no further than to twice where the tangent meets
+    zero: the smaller of ¼ max|θ_i| / ||g||₁ and 2 |J| / ||g||². Where θ and J are both zero, 1 / ||g||₁.
+    """
+    if not 0.0 < at.norm < math.inf:
+        return 1.0
+    xp, g = at.backend.xp, at.gradient / at.norm  # squares of very large and very small entries leave the range
+    size, one, square = read(at.backend, xp.max(xp.abs(at.theta)), xp.sum(xp.abs(g)), xp.sum(g * g))
+    steps = 0.25 * size / one, 2.0 * abs(at.value) / at.norm / square
+    return min((a for a in steps if 0.0 < a < math.inf), default=1.0 / one) / at.norm
+
+
 class Move(NamedTuple):
     """What a method did in one iteration: the new point, or None and the reason why there is none."""
 
@@ -99,7 +166,7 @@ class SolverState(NamedTuple):
 
     iteration: int
     elapsed: float
-    first: float
+    progress: Progress
     memory: Any
     at: Any = None
 
@@ -126,15 +193,18 @@ class Solver(Optimizer):
     goal : float
         Stop when the value is at most this.
     min_grad : float
-        Stop when max_i |∂J/∂θ_i| is at most this (SciPy's gtol).
+        Stop when every |∂J/∂θ_i| is at most this times the largest that it has been in the run, and the last step was
+        short against the way gone (`converged`). A ratio: it does not depend on the units of J and θ.
+    gtol : float
+        Stop when max_i |∂J/∂θ_i| is at most this, in the units of J and θ (SciPy's gtol); 0, off, by default.
     max_iter : int, optional
         Of `run`: max(1000, 200 n) by default. Inside `fit` the number of epochs limits.
     max_time : float
         Seconds.
     ftol : float
-        Stop when |J - J⁺| <= ftol max(|J|, |J⁺|, 1); off by default.
+        Stop when |J - J⁺| <= ftol max(|J|, |J⁺|); off by default.
     xtol : float
-        Stop when max|θ⁺ - θ| <= xtol (1 + max|θ|); off by default.
+        Stop when max|θ⁺ - θ| <= xtol max|θ|; off by default.
 
     Raises
     ------
@@ -148,16 +218,17 @@ class Solver(Optimizer):
     ...     def advance(self, at, memory, trial):
     ...         return Move(trial(at.theta - 0.25 * at.gradient), memory)
     >>> J = FunctionObjective(lambda x: float(x @ x), lambda x: 2.0 * x)
-    >>> found = FixedStep(min_grad=0.1).run(J, np.asarray([1.0]))
+    >>> found = FixedStep(gtol=0.1).run(J, np.asarray([1.0]))
     >>> found.x, found.nit, found.stop_reason
-    (array([0.03125]), 5, 'min_grad')
+    (array([0.03125]), 5, 'gtol')
     """
 
     full_batch = True
     figures: ClassVar[tuple[str, ...]] = ()
     """Names of further numbers that a step's info has; `fit` writes them into its history."""
     goal: float = -math.inf
-    min_grad: float = 1e-6
+    min_grad: float = 1e-8
+    gtol: float = 0.0
     max_iter: int | None = None
     max_time: float = math.inf
     ftol: float = 0.0
@@ -179,14 +250,31 @@ class Solver(Optimizer):
         """One iteration from the point `at`."""
         raise NotImplementedError
 
+    def converged(self, at: Point, progress: Progress) -> str | None:
+        """The stop reason of a point that counts as a solution, or None: the one test behind `success`.
+
+        The gradient is zero or below `gtol`; or each of its entries has fallen to `min_grad` times the largest that it
+        has been, and the last step was short: after a start of huge derivatives the ratio alone would be small long
+        before the minimum. Neither depends on the units of J, on those of any parameter, or on a constant added to J.
+        """
+        if at.norm <= self.gtol:
+            return "gtol" if at.norm else "min_grad"
+        eps = float(at.backend.xp.finfo(at.theta.dtype).eps)
+        short = progress.step <= SHORT * progress.way or progress.fallen <= ZERO * eps
+        return "min_grad" if progress.fallen <= self.min_grad and short else None
+
     def confirmed(self, at: Point) -> bool:
-        """Whether to stop at a point of vanishing gradient; a method that knows the Hessian may refuse a saddle."""
+        """Whether a point of vanishing gradient may be a minimum; a method that knows the Hessian may refuse a saddle."""
         return True
+
+    def leave(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
+        """One iteration away from a point that is not `confirmed`."""
+        return Move(None, memory, "saddle")
 
     # -- one step at a time ------------------------------------------------------------------------------------------
 
     def init(self, theta: Array) -> SolverState:
-        return SolverState(0, 0.0, 0.0, self.start(theta))
+        return SolverState(0, 0.0, Progress(), self.start(theta))
 
     def step(self, objective: Objective, theta: Array, state: SolverState) -> tuple[Array, SolverState, SolverInfo]:
         """One iteration. Where it stops before moving (already solved, not finite), theta comes back unchanged."""
@@ -197,37 +285,42 @@ class Solver(Optimizer):
             return Point(backend, objective(vector), vector)
 
         at = state.at if state.at is not None and state.at.theta is theta else trial(theta)
-        if state.iteration == 0:
-            state = state._replace(first=at.value)
         value = at.evaluation.value
-        if stop := self._solved(at) if at.finite else "not_finite":
+        if not at.finite:
+            return theta, state._replace(at=at), SolverInfo(value, at.value, at.norm, "not_finite", moved=False)
+        if state.iteration == 0:
+            state = state._replace(progress=Progress.begin(at))
+        stop, confirmed = self._solved(at, state.progress)
+        if stop:
             return theta, state._replace(at=at), SolverInfo(value, at.value, at.norm, stop, moved=False)
 
-        point, memory, stop = self.advance(at, state.memory, trial)
+        point, memory, stop = (self.advance if confirmed else self.leave)(at, state.memory, trial)
         elapsed = state.elapsed + time.perf_counter() - began
-        new = at if point is None else point
-        state = SolverState(state.iteration + (point is not None), elapsed, state.first, memory, new)
         if point is None:
+            state = state._replace(elapsed=elapsed, memory=memory, at=at)
             return theta, state, SolverInfo(value, at.value, at.norm, stop or "precision", moved=False)
+        progress = state.progress.after(at, point) if point.finite else state.progress
+        state = SolverState(state.iteration + 1, elapsed, progress, memory, point)
         stop = stop or self._stop(at, point, state)
         return point.theta, state, SolverInfo(value, point.value, point.norm, stop)
 
-    def _solved(self, at: Point) -> str | None:
-        if at.norm <= self.min_grad and self.confirmed(at):
-            return "min_grad"
-        return "goal" if at.value <= self.goal else None
+    def _solved(self, at: Point, progress: Progress) -> tuple[str | None, bool]:
+        """(why to stop here as at a solution, or None; False where the only objection is a saddle)."""
+        if (reason := self.converged(at, progress)) is not None:
+            return (reason, True) if (confirmed := self.confirmed(at)) else (None, confirmed)
+        return ("goal" if at.value <= self.goal else None), True
 
     def _stop(self, old: Point, new: Point, state: SolverState) -> str | None:
-        if new.value < -UNBOUNDED * max(1.0, abs(state.first)):
+        progress = state.progress
+        if progress.value - new.value > UNBOUNDED * max(abs(progress.value), progress.unit):
             return "unbounded"
-        if stop := self._solved(new):
+        if stop := self._solved(new, progress)[0]:
             return stop
-        if self.ftol and abs(old.value - new.value) <= self.ftol * max(abs(old.value), abs(new.value), 1.0):
+        if self.ftol and abs(old.value - new.value) <= self.ftol * max(abs(old.value), abs(new.value)):
             return "ftol"
         if self.xtol:
             xp = new.backend.xp
-            moved, size = read(new.backend, xp.max(xp.abs(new.theta - old.theta)), xp.max(xp.abs(old.theta)))
-            if moved <= self.xtol * (1.0 + size):
+            if progress.step <= self.xtol * read(new.backend, xp.max(xp.abs(old.theta)))[0]:
                 return "xtol"
         if self.max_iter is not None and state.iteration >= self.max_iter:
             return "max_iter"
@@ -238,7 +331,7 @@ class Solver(Optimizer):
     def run(
         self, objective: Objective, theta: Array, callback: Callable[[OptimizeResult], Any] | None = None
     ) -> OptimizeResult:
-        """Iterate until a stop rule holds. `success` is claimed only by the unscaled gradient or the goal.
+        """Iterate until a stop rule holds. `success` is claimed only by `converged`, the goal, or at the end of precision.
 
         `callback` gets the intermediate result after every iteration; True from it, or StopIteration, ends the run.
         """
@@ -253,8 +346,11 @@ class Solver(Optimizer):
 
         state, stop = self.init(theta), None
         if limit == 0:
-            at = Point(backend_of(theta), counted(theta), theta)
-            state, stop = state._replace(at=at), (self._solved(at) if at.finite else "not_finite") or "max_iter"
+            at, stop = Point(backend_of(theta), counted(theta), theta), "not_finite"
+            if at.finite:
+                state = state._replace(progress=Progress.begin(at))
+                stop = self._solved(at, state.progress)[0] or "max_iter"
+            state = state._replace(at=at)
         while stop is None:
             theta, state, info = self.step(counted, theta, state)
             stop = info.stop
@@ -267,19 +363,45 @@ class Solver(Optimizer):
 
     def _result(self, objective: Any, state: SolverState, stop: str, evaluations: int) -> OptimizeResult:
         at: Point = state.at
+        stop, success = self._verdict(at, state.progress, stop) if at.finite else (stop, False)
         status, message = stop_message(stop)
-        success = at.finite and (at.norm <= self.min_grad or at.value <= self.goal)
-        if stop in ("ftol", "xtol") and at.finite:
-            # Gill, Murray and Wright (1981), section 8.2.3: the third of their conditions on the last iterate.
-            tolerance = self.ftol if stop == "ftol" else self.xtol * self.xtol
-            success = success or at.norm <= max(tolerance, 1e-16) ** (1 / 3) * (1.0 + abs(at.value))
-        success = success and stop not in ("unbounded", "saddle")
         return OptimizeResult(
             x=at.theta, fun=at.value, jac=at.gradient, nit=state.iteration,
             nfev=getattr(objective, "nfev", evaluations), njev=getattr(objective, "njev", evaluations),
-            nhev=getattr(objective, "nhev", 0), success=bool(success), status=status,
+            nhev=getattr(objective, "nhev", 0), success=success, status=status,
             message=f"{message} max|gradient| = {at.norm:.3g}.", stop_reason=stop, gradient_norm=at.norm,
         )  # fmt: skip
+
+    def _verdict(self, at: Point, progress: Progress, stop: str) -> tuple[str, bool]:
+        """(the stop reason, whether it is a success): never above the start, nor where the test behind it fails."""
+        eps = float(at.backend.xp.finfo(at.theta.dtype).eps)
+        if stop in ("unbounded", "saddle") or at.value > progress.value + 10.0 * eps * abs(progress.value):
+            return stop, at.value <= self.goal
+        if self._solved(at, progress)[0]:
+            return stop, True
+        if stop in ("ftol", "xtol"):
+            # Gill, Murray and Wright (1981), section 8.2.3: the third of their conditions on the last iterate.
+            tolerance = (self.ftol if stop == "ftol" else self.xtol * self.xtol) ** (1 / 3)
+            return stop, progress.fallen <= tolerance and self._sway(at) <= tolerance * abs(at.value)
+        if stop == "precision" and (progress.fallen <= math.sqrt(self.min_grad) or self._is_noise(at, progress, eps)):
+            return "rounding", True
+        return stop, False
+
+    def _is_noise(self, at: Point, progress: Progress, eps: float) -> bool:
+        """Whether the gradient is no larger than its own errors, as at a start that is the solution already."""
+        xp = at.backend.xp
+        error = getattr(at.evaluation, "gradient_error", None)
+        if error is not None:
+            return read(at.backend, xp.max(xp.abs(at.gradient) - error))[0] <= 0.0
+        size = read(at.backend, xp.max(xp.abs(at.theta)))[0]
+        stayed = progress.way <= SHORT * size and size > 0.0
+        return stayed and self._sway(at) <= ZERO * eps * abs(at.value)
+
+    @staticmethod
+    def _sway(at: Point) -> float:
+        """||g|| ||θ||, largest entries: what J would change by if a parameter moved by the size of the largest."""
+        xp = at.backend.xp
+        return at.norm * read(at.backend, xp.max(xp.abs(at.theta)))[0]
 
 
 def check_start(theta: Any) -> Array:

@@ -38,7 +38,9 @@ def test_rosenbrock_from_many_starts(method):
         found = gd.minimize(rosen, x0, method=method, jac=rosen_grad)
         assert found.success, (x0, found.message)
         np.testing.assert_allclose(found.x, 1.0, atol=2e-4)
-        assert np.max(np.abs(rosen_grad(found.x))) <= 1.01e-5
+        found = gd.minimize(rosen, x0, method=method, jac=rosen_grad, options={"gtol": 1e-5})
+        assert found.success, (x0, found.message)
+        assert np.max(np.abs(rosen_grad(found.x))) <= 1e-5
 
 
 def test_rosenbrock_by_gradient_descent_is_slow_and_says_so():
@@ -50,18 +52,15 @@ def test_rosenbrock_by_gradient_descent_is_slow_and_says_so():
 @pytest.mark.parametrize("method", ["bfgs", "lbfgs", "newton", "newton_cg"])
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_badly_scaled_variables(method, scale):
-    """Two variables of sizes apart by `scale`: solved, or stopped with an honest reason."""
+    """Two variables of sizes apart by `scale`: both are found."""
     w = np.array([1.0, scale])
     found = gd.minimize(
         lambda x: float(np.sum((w * x - 1) ** 2)), np.zeros(2), method=method,
         jac=lambda x: 2 * w * (w * x - 1), hess=lambda x: np.diag(2 * w * w),
     )  # fmt: skip
-    gradient = np.max(np.abs(2 * w * (w * found.x - 1)))
-    assert found.gradient_norm == pytest.approx(gradient)
-    assert found.success == (gradient <= METHODS[method][1])
-    assert found.success or found.stop_reason == "precision"
-    if scale <= 1:
-        assert found.success
+    assert found.gradient_norm == pytest.approx(np.max(np.abs(2 * w * (w * found.x - 1))))
+    assert found.success, found.message
+    np.testing.assert_allclose(w * found.x, 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", FAST)
@@ -117,10 +116,14 @@ def test_one_parameter(method):
         assert found.x[0] == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("offset", [0.0, 5.0])
 @pytest.mark.parametrize("method", ["bfgs", "lbfgs", "cg", "gd"])
-def test_at_a_kink_no_success_is_claimed(method):
+def test_at_a_kink_no_success_is_claimed(method, offset):
     """|x| has no small gradient: whatever stops the search, it is not called success."""
-    found = gd.minimize(lambda x: float(np.sum(np.abs(x))), np.array([1.3, -0.4]), method=method, jac=np.sign)
+    found = gd.minimize(
+        lambda x: offset + float(np.sum(np.abs(x))), np.array([1.3, -0.4]), method=method,
+        jac=lambda x: np.where(x < 0.0, -1.0, 1.0),
+    )  # fmt: skip
     assert not found.success
     assert found.stop_reason in ("precision", "max_iter")
 
@@ -148,7 +151,7 @@ def test_stop_rules():
     np.testing.assert_array_equal(none.x, [-1.2, 1.0])
     small = gd.minimize(rosen, [-1.2, 1.0], method="gd", jac=rosen_grad, options={"ftol": 1e-3})
     assert small.stop_reason == "ftol"
-    assert small.success == (small.gradient_norm <= 0.1 * (1 + small.fun))
+    assert not small.success  # the gradient is far from small beside the value
     still = gd.minimize(rosen, [-1.2, 1.0], method="gd", jac=rosen_grad, options={"xrtol": 1e-3})
     assert still.stop_reason == "xtol"
     assert not still.success

@@ -9,7 +9,7 @@ import gdnet as gd
 from gdnet.optimizers.result import REASONS, least_squares_message, stop_message
 
 SHARED = {
-    0: {"min_grad", "gtol", "goal", "vanished", "converged"},
+    0: {"min_grad", "gtol", "rounding", "goal", "vanished", "converged"},
     1: {"max_iter", "max_nfev"},
     3: {"not_finite", "nan"},
 }

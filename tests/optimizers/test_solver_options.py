@@ -32,7 +32,7 @@ SEARCH = ([gd.Armijo(), gd.HagerZhang(), lambda ray, first: None], ["armijo", No
 
 SHARED = {
     "goal": ([0, -1.5, -INF, INF], [NAN, "0", None, True, [0.0]]),
-    "min_grad": NOT_NEGATIVE, "max_iter": COUNT_FROM_0, "max_time": NOT_NEGATIVE_OR_INF,
+    "min_grad": NOT_NEGATIVE, "gtol": NOT_NEGATIVE, "max_iter": COUNT_FROM_0, "max_time": NOT_NEGATIVE_OR_INF,
     "ftol": NOT_NEGATIVE, "xtol": NOT_NEGATIVE,
 }  # fmt: skip
 LEVENBERG_MARQUARDT = SHARED | {

@@ -349,7 +349,7 @@ class LevenbergMarquardt(Solver):
 
     def _stop(self, old: Point, new: Point, state: Any) -> str | None:
         """`ftol` and `xtol` are judged inside `advance`, by the model as well as by the change."""
-        if stop := self._solved(new):
+        if stop := self._solved(new, state.progress)[0]:
             return stop
         if self.max_iter is not None and state.iteration >= self.max_iter:
             return "max_iter"

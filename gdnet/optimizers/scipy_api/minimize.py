@@ -17,18 +17,17 @@ from gdnet.optimizers.unconstrained.newton import Newton
 from gdnet.optimizers.unconstrained.newton_cg import NewtonCG
 from gdnet.optimizers.unconstrained.scaled_conjugate_gradient import ScaledConjugateGradient
 
-METHODS: dict[str, tuple[type[Solver], float]] = {
-    "bfgs": (BFGS, 1e-5),
-    "lbfgs": (LBFGS, 1e-5),
-    "cg": (ConjugateGradient, 1e-5),
-    "gd": (GradientDescent, 1e-5),
-    "scg": (ScaledConjugateGradient, 1e-5),
-    "newton": (Newton, 1e-6),
-    "newton_cg": (NewtonCG, 1e-6),
+METHODS: dict[str, type[Solver]] = {
+    "bfgs": BFGS,
+    "lbfgs": LBFGS,
+    "cg": ConjugateGradient,
+    "gd": GradientDescent,
+    "scg": ScaledConjugateGradient,
+    "newton": Newton,
+    "newton_cg": NewtonCG,
 }
-"""Method: (solver, default of min_grad). Newton's last steps are the cheapest, so they go further."""
 
-SCIPY_NAMES = {"gtol": "min_grad", "maxiter": "max_iter", "xrtol": "xtol", "maxcor": "history"}
+SCIPY_NAMES = {"maxiter": "max_iter", "xrtol": "xtol", "maxcor": "history"}
 """SciPy's names of options beside gdnet's."""
 
 
@@ -67,7 +66,8 @@ def minimize(
     bounds, g_le, h_eq
         For "interior_point" alone: n pairs (low, high), functions of x alone with g_le(x) <= 0 and h_eq(x) = 0.
     tol : float
-        Stop when max_i |∂f/∂x_i| is at most this: 1e-5, for Newton's methods 1e-6. Same as `options["gtol"]`.
+        Same as `options["gtol"]`: stop when max_i |∂f/∂x_i| is at most this, as in SciPy, in the units of f and x, and
+        not before. Without it the rule is free of units: `options["min_grad"]`, 1e-8 of the largest gradient met.
     callback : function of x, or of `intermediate_result`
         Called after each iteration. True from it, or StopIteration, ends the run.
     options : dict
@@ -79,7 +79,7 @@ def minimize(
     -------
     OptimizeResult
         x, fun, jac, nit, nfev, njev, nhev, success, status, message, stop_reason, gradient_norm. `success` means that
-        the unscaled gradient is small (or the goal reached), never only that nothing moved any more.
+        the gradient is small by that rule (or the goal reached), never only that nothing moved any more.
 
     Raises
     ------
@@ -106,14 +106,15 @@ def minimize(
         raise OptionError(
             f'method="{name}" knows no constraints, but {" and ".join(given)} came: take method="interior_point"'
         )
-    solver, min_grad = METHODS[name]
+    solver = METHODS[name]
     chosen = {SCIPY_NAMES.get(key, key): value for key, value in chosen.items()}
     if tol is not None:
-        chosen.setdefault("min_grad", tol)
+        chosen.setdefault("gtol", tol)
+    if "gtol" in chosen:
+        chosen.setdefault("min_grad", 0.0)
     known = {field.name for field in fields(solver)}
     if unknown := sorted(set(chosen) - known):
         raise OptionError(f'method="{name}" has no option {", ".join(unknown)}; it has {", ".join(sorted(known))}')
-    chosen.setdefault("min_grad", min_grad)
     objective = FunctionObjective(fun, jac, hess, hessp, args=args)
     return solver(**chosen).run(objective, as_start(x0), _callback(callback))
 

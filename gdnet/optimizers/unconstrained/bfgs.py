@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.optimizers.solver import Move, Point, Solver
-from gdnet.optimizers.unconstrained.gradient_descent import first_step
+from gdnet.optimizers.solver import Move, Point, Solver, first_step
 from gdnet.optimizers.unconstrained.line_search import LineSearch, Ray, StrongWolfe
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.optimizers.solver import Move, Point, Solver, read
+from gdnet.optimizers.solver import Move, Point, Solver, first_step
 from gdnet.optimizers.unconstrained.line_search import ARMIJO, LineSearch, Ray
 
 
@@ -19,7 +19,7 @@ class GradientDescentMemory(NamedTuple):
 class GradientDescent(Solver):
     """θ⁺ = θ - a ∂J/∂θ with a from a line search.
 
-    The first trial is min(1, 1/||g||₁); later ones expect the decrease of the step before
+    The first trial is `first_step`; later ones expect the decrease of the step before
     (Nocedal and Wright, Numerical Optimization, 2006, equation 3.60).
 
     >>> import numpy as np
@@ -42,8 +42,3 @@ class GradientDescent(Solver):
         if found is None:
             return Move(None, GradientDescentMemory(), "precision")
         return Move(found.point, GradientDescentMemory(at.value - found.value))
-
-
-def first_step(at: Point) -> float:
-    """min(1, 1/||g||₁): nothing is known of the curvature yet, so go no further than the unit ball."""
-    return min(1.0, 1.0 / max(read(at.backend, at.backend.xp.sum(at.backend.xp.abs(at.gradient)))[0], 1e-300))

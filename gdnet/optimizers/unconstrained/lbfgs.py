@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gdnet.backend import Array, Backend
-from gdnet.optimizers.solver import Move, Point, Solver
-from gdnet.optimizers.unconstrained.gradient_descent import first_step
+from gdnet.optimizers.solver import Move, Point, Solver, first_step
 from gdnet.optimizers.unconstrained.line_search import QUASI_NEWTON_WOLFE, LineSearch, Ray
 
 Table = tuple[tuple[float, ...], ...]

@@ -41,8 +41,6 @@ class Newton(Solver):
         xp, H = backend.xp, at.evaluation.hessian.dense()
         if not math.isfinite(backend.read(xp.sum(H))):
             return Move(None, memory, "hessian_not_finite")
-        if at.norm <= self.min_grad:
-            return self._leave_saddle(at, H, memory, trial)
         if self.modification == "cholesky":
             direction = -xp.linalg.solve(modified_cholesky(backend, H)[0], g[:, None])[:, 0]
         else:
@@ -64,11 +62,11 @@ class Newton(Solver):
         values = at.backend.to_numpy(xp.linalg.eigvalsh(H))
         return bool(values[0] >= -math.sqrt(float(xp.finfo(H.dtype).eps)) * max(abs(values[0]), abs(values[-1])))
 
-    def _leave_saddle(self, at: Point, H: Array, memory: Any, trial: Callable[[Array], Point]) -> Move:
+    def leave(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
         """Along the eigenvector of the least eigenvalue λ, on the lower side, to where J falls by λ a² / 8 or more."""
         backend = at.backend
         xp = backend.xp
-        values, Q = xp.linalg.eigh(H)
+        values, Q = xp.linalg.eigh(at.evaluation.hessian.dense())
         v = Q[:, 0]
         least, down, size = read(backend, values[0], xp.sum(v * at.gradient), xp.max(xp.abs(at.theta)))
         v = -v if down > 0 else v
