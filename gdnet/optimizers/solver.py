@@ -264,7 +264,7 @@ class Solver(Optimizer):
         return "min_grad" if progress.fallen <= self.min_grad and short else None
 
     def confirmed(self, at: Point) -> bool:
-        """Whether a point of vanishing gradient may be a minimum; a method that knows the Hessian may refuse a saddle."""
+        """Whether a converged point may be a minimum; a method that knows the Hessian refuses a saddle."""
         return True
 
     def leave(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
@@ -331,7 +331,7 @@ class Solver(Optimizer):
     def run(
         self, objective: Objective, theta: Array, callback: Callable[[OptimizeResult], Any] | None = None
     ) -> OptimizeResult:
-        """Iterate until a stop rule holds. `success` is claimed only by `converged`, the goal, or at the end of precision.
+        """Iterate until a stop rule holds. `success`: `converged`, the goal, or the end of precision near a minimum.
 
         `callback` gets the intermediate result after every iteration; True from it, or StopIteration, ends the run.
         """

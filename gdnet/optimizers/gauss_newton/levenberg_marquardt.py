@@ -12,8 +12,7 @@ from gdnet.optimizers.gauss_newton.box import BoxedSpace
 from gdnet.optimizers.gauss_newton.convergence import Measures, alike, length, measure, rounding, vanished
 from gdnet.optimizers.gauss_newton.damped_systems import Damped, choose_space, damped_system
 from gdnet.optimizers.gauss_newton.polish import polish, settle
-from gdnet.optimizers.result import OptimizeResult
-from gdnet.optimizers.solver import Move, Point, Solver, SolverState, read
+from gdnet.optimizers.solver import Move, Point, Progress, Solver, read
 
 ATTEMPTS = 200
 PROBE = 0.1
@@ -325,20 +324,14 @@ class LevenbergMarquardt(Solver):
             return point, memory._replace(mu=max(memory.mu * 1e-3, 1e-12), nu=2.0, doubted=point.value), None
         return better, memory, near if math.isfinite(better.norm) else "not_finite"
 
-    def _solved(self, at: Point) -> str | None:
+    def converged(self, at: Point, progress: Progress) -> str | None:
         """What can be told without the matrix; `_stationary` is asked in `advance`, which forms it."""
-        if at.norm == 0.0:
-            return "min_grad"
-        return "goal" if at.value <= self.goal else None
+        return "min_grad" if at.norm == 0.0 else None
 
-    def _result(self, objective: Any, state: SolverState, stop: str, evaluations: int) -> OptimizeResult:
+    def _verdict(self, at: Point, progress: Progress, stop: str) -> tuple[str, bool]:
         """Success is claimed by the measures of `_stationary`, taken again at the end, or by the goal."""
-        result = super()._result(objective, state, stop, evaluations)
-        at: Point = state.at
-        result.success = (
-            at.finite and (self._solved(at) or self._stationary(at, self._measured(at), state.first)) is not None
-        )
-        return result
+        solved = self._solved(at, progress)[0] or self._stationary(at, self._measured(at), progress.value)
+        return (solved if solved and stop in ("max_iter", "max_time") else stop), solved is not None
 
     def _measured(self, at: Point) -> Measures:
         """The measures at a point whose system was not formed, with the diagonal that its space would have."""
