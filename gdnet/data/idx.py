@@ -1,14 +1,16 @@
 """The IDX format of the MNIST files: big-endian, plain or gzip-compressed."""
 
 import math
-import zlib
+import os
 from pathlib import Path
 
 import numpy as np
 
+from gdnet.data.opened import check_unpacked, opened
 from gdnet.errors import FileError
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_AXES = 32  # NumPy 1's limit, which every version has
 
 
 def read_idx(path: str | Path, *, ndim: int | None = None, sha256: str | None = None) -> np.ndarray:
@@ -37,30 +39,34 @@ def read_idx(path: str | Path, *, ndim: int | None = None, sha256: str | None = 
     ...     read_idx(path)
     array([7, 8, 9], dtype=uint8)
     """
-    import gzip
-
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileError(f"{path} is a damaged or truncated gzip file ({error}): fetch it again") from error
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-    dtype = _DTYPES.get(raw[2]) if len(raw) >= 4 and raw[:2] == b"\0\0" else None
-    if dtype is None or (ndim is not None and raw[3] != ndim):
-        magic = int.from_bytes(raw[:4], "big")
-        expected = "" if ndim is None else f" with {ndim} axes (magic number {0x0800 + ndim} for bytes)"
-        raise FileError(f"{path} is not an IDX file{expected}: its magic number is {magic}")
-    start = 4 + 4 * raw[3]
-    shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
-    expected_bytes = start + math.prod(shape) * np.dtype(dtype).itemsize
-    if len(raw) != max(start, expected_bytes):
-        raise FileError(f"{path} is truncated or damaged: {expected_bytes} bytes expected, {len(raw)} found")
+    with opened(path) as (stream, packed):
+        head = stream.read(4)
+        dtype = _DTYPES.get(head[2]) if len(head) == 4 and head[:2] == b"\0\0" else None
+        if dtype is None or (ndim is not None and head[3] != ndim):
+            stream.read(2**20)  # a damaged gzip file is told as such
+            magic = int.from_bytes(head, "big")
+            expected = "" if ndim is None else f" with {ndim} axes (magic number {0x0800 + ndim} for bytes)"
+            raise FileError(f"{path} is not an IDX file{expected}: its magic number is {magic}")
+        if head[3] > _MOST_AXES:
+            raise FileError(f"{path} is damaged: {head[3]} axes are more than an array can have, {_MOST_AXES}")
+        sizes = stream.read(4 * head[3])
+        shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
+        start = 4 + 4 * head[3]
+        expected_bytes = start + math.prod(shape) * np.dtype(dtype).itemsize
+        check_unpacked(path, expected_bytes, packed)
+        there = expected_bytes if packed else os.fstat(stream.fileno()).st_size
+        if len(sizes) < 4 * head[3] or there != expected_bytes:
+            raise FileError(f"{path} is truncated or damaged: {expected_bytes} bytes expected, {there} found")
+        raw = head + sizes + stream.read(expected_bytes - start + 1)
+    if len(raw) != expected_bytes:
+        more = "more" if len(raw) > expected_bytes else str(len(raw))
+        raise FileError(f"{path} is truncated or damaged: {expected_bytes} bytes expected, {more} found")
     if sha256 is not None and _sha256(raw) != sha256:
         raise FileError(f"{path} has been altered: its SHA-256 is not that of the official file")
-    values = np.frombuffer(raw, dtype, offset=start).reshape(shape)
+    try:
+        values = np.frombuffer(raw, dtype, offset=start).reshape(shape)
+    except ValueError as error:  # axes whose product NumPy cannot count, one of them 0
+        raise FileError(f"{path} is damaged: no array has the shape {shape}") from error
     return values.astype(values.dtype.newbyteorder("="))
 
 

@@ -1,16 +1,16 @@
 """The user's own files: tables of numbers as text, and NumPy archives."""
 
-import io
 import math
-import zlib
-from collections.abc import Iterator
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from gdnet.checks import is_whole
+from gdnet.data.cells import NO_NUMBER, is_plain, plain_numbers, spellings
+from gdnet.data.opened import check_unpacked, opened
+from gdnet.data.text import Cells, like_names, read_cells
 from gdnet.errors import FileError, OptionError
-
-Row = tuple[int, list[str]]
 
 
 def read_csv(
@@ -21,7 +21,9 @@ def read_csv(
     delimiter: str | None = None,
     labels: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`x, t` from a text file with one example a line.
+    """`x, t` from a text file in UTF-8 with one example a line, all of it numbers with decimal points.
+
+    `read_table` takes text, missing values, decimal commas and other encodings as well.
 
     Parameters
     ----------
@@ -30,9 +32,10 @@ def read_csv(
     target : int or str
         The column of the target, by number (the last by default) or by its name in the header; None if there is none.
     header : bool, optional
-        Whether the first line holds names; by default it does if none of its cells is a number.
+        Whether the first line holds names; by default it does if none of its cells is a number. A line of numbers
+        that looks like names (0, 1, 2, ... or years) is taken for an example, with a warning.
     delimiter : str, optional
-        By default a tab, a semicolon, a comma or white space, whichever the first line has.
+        By default a tab, a semicolon, a bar, a comma or white space, whichever the lines have.
     labels : bool, optional
         Whether the target is a class: then t is int64. By default it is if all its cells are whole numbers, written
         without a point, not negative and below the number of examples.
@@ -54,34 +57,30 @@ def read_csv(
     >>> x.tolist(), t.tolist()
     ([[1.5, 2.0], [2.5, 1.0]], [0, 1])
     """
-    rows = _rows(Path(path), delimiter)
-    line, first = next(rows, (0, []))
-    if not first:
-        raise FileError(f"{path} is empty: one example a line was expected")
-    if header is None:
-        header = not any(_is_number(cell) for cell in first)
-    names = [cell.strip() for cell in first] if header else [str(i) for i in range(len(first))]
-    column = _column(names, target, header)
-    body = [] if header else [_numbers(path, line, first, names)]
-    written = [] if header or column is None else [first[column]]
-    for line, cells in rows:
-        body.append(_numbers(path, line, cells, names))
-        if column is not None:
-            written.append(cells[column])
-    if not body:
-        raise FileError(f"{path} has a header and no examples")
-    table = np.asarray(body)
+    table = read_cells(path, header, delimiter, "utf-8", _strict_header)
+    column = _column(table, target)
+    numbers = [
+        plain_numbers(cells) if isinstance(cells, tuple) else np.asarray(cells, float) for cells in table.columns
+    ]  # type: ignore[arg-type]
+    if any(found is None for found in numbers):
+        raise _first_fault(path, table, header)
+    everything = np.column_stack(numbers)  # type: ignore[arg-type]
     if column is None:
-        return table, None
-    x, t = np.delete(table, column, axis=1), table[:, column].copy()
+        return everything, None
+    x, t = np.delete(everything, column, axis=1), everything[:, column].copy()
     if x.shape[1] == 0:
         raise FileError(f"{path} has one column only, which is the target: features are missing")
     if labels is None:
-        labels = all(cell.strip().isdecimal() for cell in written) and bool(t.max() < len(t))
+        written = table.columns[column]
+        if isinstance(written, np.ndarray):
+            labels = written.dtype.kind in "iu" and bool(written.min() >= 0)
+        else:
+            labels = all(cell.strip().isdecimal() for cell in written)
+        labels = labels and bool(t.max() < len(t))
     if not labels:
         return x, t
     if (t != np.rint(t)).any() or t.min() < 0:
-        raise FileError(f"{path}: the target {names[column]!r} has values that are not labels 0, 1, 2, ...")
+        raise FileError(f"{path}: the target {table.names[column]!r} has values that are not labels 0, 1, 2, ...")
     return x, t.astype(np.int64)
 
 
@@ -96,8 +95,10 @@ def read_npz(path: str | Path, *, x: str = "x", t: str = "t") -> tuple[np.ndarra
     """
     import zipfile
 
-    try:
-        with open(path, "rb") as file:
+    with opened(path) as (file, packed):
+        if packed:
+            raise FileError(f"{path} is gzip-compressed: unpack it, .npz files are packed by themselves")
+        try:
             stored = np.load(file, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise FileError(f"{path} is not an .npz archive: save it with numpy.savez(path, x=x, t=t)")
@@ -107,79 +108,80 @@ def read_npz(path: str | Path, *, x: str = "x", t: str = "t") -> tuple[np.ndarra
                     f"{path} has no array {' and no array '.join(map(repr, missing))}; it holds "
                     f"{', '.join(map(repr, stored)) or 'nothing'}: name them with x= and t="
                 )
+            for member in stored.zip.infolist():  # type: ignore[union-attr]
+                if member.filename.removesuffix(".npy") in (x, t):
+                    check_unpacked(path, member.file_size, max(1, member.compress_size))
             found = stored[x], stored[t]
-            sizes = [array.shape[0] if array.ndim else None for array in found]
-            if None in sizes or sizes[0] != sizes[1]:
-                shapes = f"{x!r} of shape {found[0].shape} and {t!r} of shape {found[1].shape}"
-                raise FileError(f"{path} has {shapes}, which must have one row and one target an example")
-            return found
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or 'it is damaged or no .npz file'}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, FileError):
+        except FileError:
             raise
-        why = "it holds Python objects" if "pickle" in str(error) and "Object arrays" in str(error) else "it is damaged"
-        raise FileError(f"{path} cannot be loaded: {why}, or it is no .npz file") from error
+        except MemoryError as error:
+            raise FileError(f"{path} cannot be loaded: its arrays need more memory than there is") from error
+        except Exception as error:  # NumPy and zipfile raise a dozen kinds for damaged archives
+            if isinstance(error, OSError) and not isinstance(error, zipfile.BadZipFile):
+                why = error.strerror or "it is damaged or no .npz file"
+                raise FileError(f"{path} cannot be read: {why}") from error
+            objects = "pickle" in str(error) and "Object arrays" in str(error)
+            why = "it holds Python objects" if objects else "it is damaged"
+            raise FileError(f"{path} cannot be loaded: {why}, or it is no .npz file") from error
+    for name, array in zip((x, t), found, strict=True):
+        if not isinstance(array, np.ndarray):
+            raise FileError(f"{path} has {name!r}, which is no array: save it with numpy.savez(path, x=x, t=t)")
+    sizes = [array.shape[0] if array.ndim else None for array in found]
+    if None in sizes or sizes[0] != sizes[1]:
+        shapes = f"{x!r} of shape {found[0].shape} and {t!r} of shape {found[1].shape}"
+        raise FileError(f"{path} has {shapes}, which must have one row and one target an example")
+    return found
 
 
-def _rows(path: Path, delimiter: str | None) -> Iterator[Row]:
-    """Line numbers (from 1) and cells of all lines that are not blank."""
-    import csv
-    import gzip
-
-    try:
-        raw = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")  # noqa: SIM115
-        with raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:  # type: ignore[type-var]
-            line = file.readline()
-            while line and not line.strip():
-                line = file.readline()
-            file.seek(0)
-            if delimiter is None:
-                delimiter = next((d for d in "\t;," if d in line), None)
-            if delimiter is None:
-                table: Iterator[Row] = ((i, text.split()) for i, text in enumerate(file, 1))
-            else:
-                reader = csv.reader(file, delimiter=delimiter)
-                table = ((reader.line_num, cells) for cells in reader)
-            yield from ((i, cells) for i, cells in table if any(cell.strip() for cell in cells))
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
-        raise FileError(f"{path} is not a text file in UTF-8 with one example a line ({error})") from error
+def _strict_header(first: list[str], others: list[list[str]], notes: list[str]) -> bool:
+    """No cell is a number; a line of numbers that looks like names is told."""
+    if not any(map(is_plain, first)):
+        return True
+    if like_names(first, others):
+        warnings.warn(
+            f"read_csv took line 1 ({', '.join(first[:4])}{', ...' if len(first) > 4 else ''}) for an example, though "
+            f"it looks like names of columns: give header=True if it is, header=False if not",
+            stacklevel=5,
+        )
+    return False
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _numbers(path: str | Path, line: int, cells: list[str], names: list[str]) -> list[float]:
-    """The cells as finite numbers, or an error that names the line and the column."""
-    if len(cells) != len(names):
-        raise FileError(f"{path}, line {line}: {len(names)} cells expected, as in the first line, got {len(cells)}")
-    try:
-        values = list(map(float, cells))
-        if all(map(math.isfinite, values)):
-            return values
-    except ValueError:
-        pass
-    i = next(i for i, cell in enumerate(cells) if not (_is_number(cell) and math.isfinite(float(cell))))
-    got = f"got {cells[i]!r}" if cells[i].strip() else "the cell is empty"
-    raise FileError(
-        f"{path}, line {line}, column {i + 1} ({names[i]}): a finite number was expected, {got}; write class names as "
-        f"0, 1, 2, ... and fill or remove what is missing"
+def _first_fault(path: str | Path, table: Cells, header: bool | None) -> FileError:
+    """The error for the first cell that is no finite number: where it stands, and what to do about its kind."""
+    columns = table.columns
+    row, j = min(
+        (i, j)
+        for j, cells in enumerate(columns)
+        if not isinstance(cells, np.ndarray)
+        for i, cell in enumerate(cells)
+        if not (is_plain(cell) and math.isfinite(float(cell)))
+    )
+    cell = columns[j][row]
+    got = f"got {cell!r}" if cell.strip() else "the cell is empty"
+    if row == 0 and header is None and not table.header:
+        cure = "if line 1 holds the names of the columns, give header=True"
+    elif cell.strip().lower() in NO_NUMBER:
+        cure = 'fill it, remove the line, or read the table by read_table(..., missing="drop")'
+    elif "," in spellings(cell):
+        cure = "write a decimal point, or read the table by read_table, which takes decimal commas"
+    else:
+        cure = "text, class names and columns to be left out are for read_table"
+    return FileError(
+        f"{path}, line {table.lines[row]}, column {j + 1} ({table.names[j]}): a finite number was expected, {got}: "
+        f"{cure}"
     )
 
 
-def _column(names: list[str], target: int | str | None, header: bool) -> int | None:
+def _column(table: Cells, target: int | str | None) -> int | None:
+    names = table.names
     if target is None:
         return None
-    if isinstance(target, str) and header and target in names:
+    if isinstance(target, str) and table.header and target in names:
+        if names.count(target) > 1:
+            at = " and ".join(str(i) for i, name in enumerate(names) if name == target)
+            raise OptionError(f"target {target!r} is the name of the columns {at}: give the number of one of them")
         return names.index(target)
-    if isinstance(target, int) and -len(names) <= target < len(names):
-        return target % len(names)
-    known = f"the columns are {', '.join(names)}" if header else "the file has no header"
+    if is_whole(target) and -len(names) <= target < len(names):  # type: ignore[operator]
+        return int(target) % len(names)
+    known = f"the columns are {', '.join(names)}" if table.header else "the file has no header"
     raise OptionError(f"target must be a column's name or a number below {len(names)}, got {target!r}; {known}")

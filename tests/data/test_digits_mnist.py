@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import os
 import re
 import threading
 from pathlib import Path
@@ -151,6 +152,27 @@ def test_damaged_idx_files(tmp_path, raw, message):
         read_idx(tmp_path / "file", ndim=2)
 
 
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (bytes([0, 0, 8, 255]) + bytes(1020), "255 axes"),
+        (bytes([0, 0, 8, 70]) + b"\0\0\0\1" * 70 + b"\7", "70 axes"),
+        (bytes([0, 0, 8, 5]) + bytes(4) + b"\xff" * 16, "no array has the shape"),
+        (bytes([0, 0, 0x0E, 3]) + b"\xff" * 12, "bytes expected"),
+        (
+            gzip.compress(bytes([0, 0, 8, 2, 0, 1, 0, 0, 0, 1, 0, 0]), mtime=0),
+            "more than 200 times its size",
+        ),  # claims 4 GiB
+        (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 1]) + bytes(10**7), mtime=0), "9 bytes expected, more found"),
+        (gzip.compress(bytes([0, 0, 8, 2, 0, 0, 0, 3]), mtime=0), "bytes expected"),
+    ],
+)
+def test_hostile_idx_files(tmp_path, raw, message):
+    (tmp_path / "file").write_bytes(raw)
+    with pytest.raises(FileError, match=message):
+        read_idx(tmp_path / "file")
+
+
 def test_idx_of_other_kinds(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes([0, 0, 0x0D, 1, 0, 0, 0, 2]) + np.asarray([1.5, -2], ">f4").tobytes())
@@ -166,20 +188,26 @@ def test_idx_of_other_kinds(tmp_path):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; below /short/ it breaks off half way, below /altered/ it changes a byte."""
+    """Serves a folder; below /short/ it breaks off half way, below /altered/ it changes a byte, below /length/ and
+    /location/ it sends headers that mean nothing."""
 
     def log_message(self, *args):
         pass
 
     def do_GET(self):
         kind, _, name = self.path.strip("/").rpartition("/")
-        if kind not in ("short", "altered"):
+        if kind not in ("short", "altered", "length", "location"):
             self.path = f"/{name}"
             super().do_GET()
             return
+        if kind == "location":
+            self.send_response(302)
+            self.send_header("Location", "http://[nowhere/")
+            self.end_headers()
+            return
         body = bytearray(Path(self.directory, name).read_bytes())
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", "abc" if kind == "length" else str(len(body)))
         self.end_headers()
         body[0] ^= kind == "altered"
         self.wfile.write(body[: len(body) // 2] if kind == "short" else body)
@@ -205,7 +233,7 @@ def test_missing_files_are_downloaded_once_into_the_cache(small, server, tmp_pat
     np.testing.assert_array_equal(load_mnist()[0][0], first[0][0])
 
 
-@pytest.mark.parametrize("fault", ["short/", "altered/", "nowhere/nothing"])
+@pytest.mark.parametrize("fault", ["short/", "altered/", "nowhere/nothing", "length/", "location/"])
 def test_a_mirror_that_fails_is_passed_over(server, tmp_path, monkeypatch, fault):
     monkeypatch.setattr(mnist, "MIRRORS", (server + fault, server))
     assert len(load_mnist(progress=False)[1][0]) == 3
@@ -221,6 +249,32 @@ def test_what_is_incomplete_or_altered_is_refused_and_leaves_nothing_behind(smal
     assert list(target.parent.iterdir()) == []
     download(name, [server], target, good, progress=False)
     assert target.read_bytes() == (small / name).read_bytes()
+
+
+def test_a_download_has_an_end(small, server, tmp_path, monkeypatch):
+    from gdnet.data import download as module
+
+    name = "t10k-labels-idx1-ubyte.gz"
+    for limit, value, says in (("LIMIT", 3, "larger than 3 bytes"), ("PATIENCE", -1.0, "took more than")):
+        with monkeypatch.context() as m:
+            m.setattr(module, limit, value)
+            with pytest.raises(FileError, match=says):
+                download(name, [server], tmp_path / name, "0", progress=False)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(f".{name}")] == []
+
+
+def test_a_downloaded_file_is_readable_as_others_are_and_old_leftovers_go(small, server, tmp_path):
+    name = "t10k-labels-idx1-ubyte.gz"
+    old, new = (tmp_path / f".{name}.{word}.part" for word in ("old", "new"))
+    for left in (old, new):
+        left.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    (tmp_path / "other").touch()
+    good = hashlib.sha256((small / name).read_bytes()).hexdigest()
+    download(name, [server], tmp_path / name, good, progress=False)
+    assert (tmp_path / name).stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_without_a_network_the_error_names_the_folder_option(small, tmp_path, monkeypatch):
