@@ -8,11 +8,13 @@ from gdnet.data.idx import read_idx
 from gdnet.data.mnist import load_mnist
 from gdnet.data.readers import read_csv, read_npz
 from gdnet.data.splits import k_fold, split, train_test_split
+from gdnet.data.tables import Table, read_table
 from gdnet.data.transforms import Standardizer, one_hot
 
 __all__ = [
     "Dataset",
     "Standardizer",
+    "Table",
     "batches",
     "batches_per_epoch",
     "check_data",
@@ -24,6 +26,7 @@ __all__ = [
     "read_csv",
     "read_idx",
     "read_npz",
+    "read_table",
     "split",
     "train_test_split",
 ]

@@ -59,12 +59,10 @@ def read_csv(
     """
     table = read_cells(path, header, delimiter, "utf-8", _strict_header)
     column = _column(table, target)
-    numbers = [
-        plain_numbers(cells) if isinstance(cells, tuple) else np.asarray(cells, float) for cells in table.columns
-    ]  # type: ignore[arg-type]
-    if any(found is None for found in numbers):
-        raise _first_fault(path, table, header)
-    everything = np.column_stack(numbers)  # type: ignore[arg-type]
+    numbers = [plain_numbers(cells) if not isinstance(cells, np.ndarray) else cells for cells in table.columns]
+    if any(found is None or np.isnan(found).any() for found in numbers):
+        raise _first_fault(path, read_cells(path, table.header, delimiter, "utf-8", cells_only=True), header)
+    everything = np.column_stack(numbers).astype(np.float64, copy=False)  # type: ignore[arg-type]
     if column is None:
         return everything, None
     x, t = np.delete(everything, column, axis=1), everything[:, column].copy()

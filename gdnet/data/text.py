@@ -36,7 +36,7 @@ class Cells:
     names : list of str
         From the header; the columns' numbers where there is none.
     columns : list
-        Each the cells as str; or an array, if another reader has found plain finite numbers in all of them.
+        Each the cells as str; or an array of finite numbers, NaN where one is missing, from the reader of large files.
     lines : sequence of int
         The line of the file in which each row ends.
     notes : list of str
@@ -53,9 +53,12 @@ class Cells:
 
 def read_cells(
     path: str | Path, header: bool | None = None, sep: str | None = None, encoding: str | None = None,
-    rule: "HeaderRule | None" = None,
+    rule: "HeaderRule | None" = None, decimal: str | None = None, cells_only: bool = False,
 ) -> Cells:  # fmt: skip
-    """The cells of a text file; what is not given is found out and noted. `rule` decides about the header."""
+    """The cells of a text file; what is not given is found out and noted. `rule` decides about the header.
+
+    `decimal` is used by the reader of large files, which gives numbers unless `cells_only`.
+    """
     notes: list[str] = []
     text = decode(path, read_whole(path), encoding, notes)
     skipped = 0
@@ -64,7 +67,7 @@ def read_cells(
     head = _head(text)
     sep = check_sep(sep) if sep is not None else separator(head)
     names, start = _commented_names(text, sep)
-    large = len(text) >= FAST_FROM and sep is not None and start == 0
+    large = not cells_only and len(text) >= FAST_FROM and sep is not None and start == 0
     large = large and '"' not in text and not ("#" in text and "\n#" in text)
     end = -1
     if large:
@@ -78,7 +81,7 @@ def read_cells(
     k, skip = len(names), int(header and not start)
     if skip and len(rows) == 1:
         raise FileError(f"{path} has a header and no examples")
-    columns = fast_columns(text, sep, k, skip) if large and sep is not None else None
+    columns = fast_columns(text, sep, k, skip, decimal or ".") if large and sep is not None else None
     if columns is not None:
         n = len(columns[0])
         return Cells(names, columns, range(1 + skip + skipped, 1 + skip + skipped + n), header, sep, notes)
