@@ -22,9 +22,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Doctests of a module are collected where the array library that it imports can be used; CuPy imports on a GPU."""
+    """Doctests of a module are collected where what it imports can be used; CuPy's modules need a GPU for that."""
     for module in (Path(__file__).parents[1] / "gdnet" / "backend").rglob("*.py"):
-        needed = re.findall(r"^(?:import|from) (cupy|jax|torch)\b", module.read_text(encoding="utf-8"), re.M)
+        needed = re.findall(r"^(?:import|from) (cupy|jax|torch|setuptools)\b", module.read_text(encoding="utf-8"), re.M)
         if any(name == "cupy" or importlib.util.find_spec(name) is None for name in needed):
             config.option.ignore_glob = [*(config.option.ignore_glob or []), str(module)]
 
