@@ -54,6 +54,17 @@ def check_real(name: str, value: Any, wanted: str, ok: Callable[[float], bool]) 
     return float(value)
 
 
+def check_switch(name: str, value: Any) -> bool:
+    """`value` as a bool: True or False, and not a text such as "no", which Python takes for true.
+
+    >>> check_switch("shuffle", False)
+    False
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise OptionError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def check_shape(name: str, value: Any) -> tuple[int, ...]:
     """`value` as a tuple of positive sizes.
 

@@ -1,5 +1,6 @@
 """A network, a loss and a device behind fit, predict, evaluate and save."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from gdnet.losses import Loss
 from gdnet.network import Network, Objective
 from gdnet.optimizers import Optimizer
 from gdnet.training import inputs
+from gdnet.training.advice import warn_of_last_layer
 from gdnet.training.callbacks import Callback
+from gdnet.training.configuration import Configuration
 from gdnet.training.history import History
+from gdnet.training.loop import Run
 from gdnet.training.scorer import CHUNK, Scorer
 from gdnet.training.step import check_loss, check_net, check_optimizer, full_objective, step_on
 from gdnet.training.trainer import StepCache, Trainer
@@ -75,6 +79,7 @@ class Model:
     ) -> None:  # fmt: skip
         self._net = check_net(net)
         self._loss = check_loss(loss)
+        warn_of_last_layer(self._net, self._loss)
         self.backend: Backend = get_backend(device, backend, matmul_precision)
         self.dtype = resolve_dtype(self.backend, dtype)
         self.matmul_precision = matmul_precision
@@ -84,17 +89,19 @@ class Model:
         self.in_shape: tuple[int, ...] | None = None
         self._theta: Array = None
         self._layout: Layout | None = None
-        self._scorer: Scorer | None = None
+        self._scored: tuple[Configuration, Scorer] | None = None
         self._steps = StepCache()
+        self._training: tuple[int, Run] | None = None
         if in_shape is not None or self.net.in_shape is not None:
             self.build(self.net.resolve(None if in_shape is None else check_shape("in_shape", in_shape)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What `pickle` and `copy.deepcopy` take along: all but what is compiled."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_steps", "_scorer")}
+        """What `pickle` and `copy.deepcopy` take along: all but what is compiled and the run that goes on."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_steps", "_scored", "_training")}
+        return kept | ({} if self._layout is None else {"_theta": self.theta})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _steps=StepCache(), _scorer=None)
+        self.__dict__.update(state, _steps=StepCache(), _scored=None, _training=None)
 
     def __repr__(self) -> str:
         size = "not built" if self._layout is None else f"{self._layout.size} parameters"
@@ -107,7 +114,7 @@ class Model:
 
     @property
     def net(self) -> Network:
-        """The network. What is compiled knows its layers as they are: for other layers, make another model."""
+        """The network."""
         return self._net
 
     @property
@@ -117,25 +124,35 @@ class Model:
 
     @loss.setter
     def loss(self, loss: Loss) -> None:
-        self._loss, self._scorer = check_loss(loss), None
+        self._refuse_in_training("loss")
+        self._loss = check_loss(loss)
+        warn_of_last_layer(self._net, self._loss)
 
     @property
     def scorer(self) -> Scorer:
-        """What predicts and scores for the model."""
-        if self._scorer is None:
-            self._scorer = Scorer(self.backend, self.net, self.loss, self.layout)
-        return self._scorer
+        """What predicts and scores for the model, with network and loss as they are now."""
+        now = Configuration(self._net, self._loss)
+        scored = self._scored
+        if (
+            scored is None
+            or scored[1].loss is not self._loss
+            or scored[1].layout is not self.layout
+            or scored[0] != now
+        ):
+            self._scored = scored = now, Scorer(self.backend, self.net, self.loss, self.layout)
+        return scored[1]
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 
     def build(self, in_shape: Sequence[int]) -> None:
         """Fix the shape of an example and draw the initial parameters."""
+        self._refuse_in_training("shape")
         in_shape = check_shape("in_shape", in_shape)
         self.net.out_shape(in_shape)
-        self._layout = self.net.layout(in_shape)
-        self.in_shape = in_shape
-        self._theta = self.backend.asarray(self.net.initial(self.seed, in_shape), self.dtype)
-        self._scorer = None
+        layout = self.net.layout(in_shape)
+        theta = self.backend.asarray(self.net.initial(self.seed, in_shape), self.dtype)
+        # The layout comes last: whoever sees it, in another thread too, finds the rest.
+        self.in_shape, self._theta, self._layout = in_shape, theta, layout
 
     @property
     def layout(self) -> Layout:
@@ -148,17 +165,36 @@ class Model:
 
     @property
     def theta(self) -> Array:
-        """All parameters as one vector on the device; assign a vector of the same size to replace them."""
-        self.layout  # noqa: B018 (raises where the model is not built)
-        return self._theta
+        """All parameters as one vector on the device; assign a vector of the same size to replace them.
+
+        In a callback these are a copy of the parameters that the run would end with now; there `run.theta` is what may
+        be set.
+        """
+        present = self._present
+        return present if self._training is None else self.backend.xp.asarray(present, copy=True)
 
     @theta.setter
     def theta(self, vector: Any) -> None:
+        self._refuse_in_training("theta")
         if not hasattr(vector, "shape"):
             raise ArrayError(f"theta must be an array, got {type(vector).__name__}: wrap it, as in numpy.asarray(...)")
         if tuple(vector.shape) != (self.layout.size,):
             raise ShapeError(f"theta must have shape ({self.layout.size},), got {tuple(vector.shape)}")
         self._theta = self._place(vector, "theta")
+
+    @property
+    def _present(self) -> Array:
+        """The parameters as they stand. Where a run goes on in this thread its next step may overwrite them."""
+        self.layout  # noqa: B018 (raises where the model is not built)
+        thread, run = self._training or (0, None)
+        return self._theta if run is None or thread != threading.get_ident() else run.parameters
+
+    def _refuse_in_training(self, what: str) -> None:
+        if self._training is not None:
+            raise OptionError(
+                f"the model is being trained, and its {what} cannot be set before fit has returned"
+                + (": a callback sets run.theta" if what == "theta" else "")
+            )
 
     def _place(self, array: Any, name: str) -> Array:
         """A host array, or one of the model's own library, on the model's device and in its dtype."""
@@ -166,7 +202,7 @@ class Model:
             raise ArrayError(f"{name} must be float32 or float64, got {array.dtype}")
         data = Dataset(array)
         check_finite(data.home, array, name, self.dtype)
-        return data.on(self.backend, self.dtype, whole=True).x
+        return self.backend.xp.asarray(data.on(self.backend, self.dtype, whole=True).x, copy=True)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -177,8 +213,8 @@ class Model:
         *,
         optimizer: Optimizer | None = None,
         epochs: int = 1,
-        batch_size: int | None = 32,
-        validation_data: tuple[Any, Any] | Dataset | None = None,
+        batch_size: int | str | None = "auto",
+        validation_data: tuple[Any, ...] | Dataset | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: Any = None,
@@ -201,16 +237,18 @@ class Model:
             By default `SGD()`.
         epochs : int
             How often every example is visited; with `resume` the number in all.
-        batch_size : int or None
-            None takes all examples in one step, as full-batch methods need it.
-        validation_data : (x, t), optional
+        batch_size : int, "auto" or None
+            Examples a step. "auto" takes 32, or all where there are fewer; None takes all, as full-batch methods need.
+        validation_data : (x, t), (x, t, sample_weight) or Dataset, optional
             Adds `"val_loss"` and the metric to every epoch.
         validation_split : float
-            Or this share of the examples, drawn by the seed, is kept for validation.
+            Or this share of the examples, drawn by the seed, is kept for validation together with their weights. Each
+            class has its share in both parts, where the loss is one for classes.
         sample_weight : (n,), optional
             Weight 2 counts as the example given twice.
         class_weight : dict or "balanced", optional
-            A weight for each label; multiplies `sample_weight`.
+            A weight for each label; multiplies `sample_weight`. It acts on the training data alone: validation examples
+            count by their own weights.
         shuffle, drop_last : bool
             A new order every epoch; whether a last batch smaller than the others is left out.
         callbacks : of Callback
@@ -227,16 +265,18 @@ class Model:
         ShapeError, DataError, ArrayError, OptionError, FileError
             For what cannot be trained; the model is unchanged then.
         """
+        self._refuse_in_training("parameters")
         trainer = Trainer(self, self._steps)
         run = trainer.prepare(
             x, t, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
             validation_split=validation_split, sample_weight=sample_weight, class_weight=class_weight,
             shuffle=shuffle, drop_last=drop_last, callbacks=callbacks, resume=resume, verbose=verbose, metrics=metrics,
         )  # fmt: skip
+        self._training = threading.get_ident(), run
         try:
             trainer.train(run)
         finally:
-            self._theta = run.parameters
+            self._theta, self._training = run.parameters, None
         return run.history
 
     def training_step(self, optimizer: Optimizer) -> Callable:
@@ -253,7 +293,7 @@ class Model:
         """The network's output for x (n, ...), an array of the model's library: logits for CrossEntropy."""
         batch_size = check_count("batch_size", batch_size)
         data = inputs.examples(self, x)
-        return self.scorer.predict(self.theta, data, batch_size)
+        return self.scorer.predict(self._present, data, batch_size)
 
     def evaluate(self, x: Any, t: Any = None, sample_weight: Any = None, batch_size: int = CHUNK) -> dict[str, float]:
         """`{"loss": ..., metric: ...}` over these examples, with everything random switched off.
@@ -262,7 +302,7 @@ class Model:
         """
         batch_size = check_count("batch_size", batch_size)
         data = inputs.labelled(self, x, t, sample_weight)
-        return self.scorer.scores(self.theta, data, batch_size)
+        return self.scorer.scores(self._present, data, batch_size)
 
     # -- derivatives --------------------------------------------------------------------------------------------------
 
@@ -291,6 +331,7 @@ class Model:
 
     def load_parameters(self, path: str | Path) -> None:
         """Take the parameters from a model file or checkpoint of the same network; the model is unchanged on error."""
+        self._refuse_in_training("theta")
         saved = model_file.read(path)
         if self._layout is None:
             self.build(saved.described["in_shape"])

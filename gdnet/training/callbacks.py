@@ -202,13 +202,13 @@ class ReduceOnPlateau(Callback):
     Parameters
     ----------
     factor : float
-        lr⁺ = max(min_lr, factor · lr), between 0 and 1.
+        lr⁺ = min(lr, max(min_lr, factor · lr)), between 0 and 1.
     patience : int
         How many epochs without improvement are still borne.
     min_delta : float
         By how much a value must beat the best one to count.
     min_lr : float
-        The rate is not made smaller than this.
+        The rate is not made smaller than this; a rate that is smaller already stays as it is.
     monitor : str
         A name in the history; accuracies should grow, all else should fall.
 
@@ -255,7 +255,7 @@ class ReduceOnPlateau(Callback):
             return
         self.waited += 1
         if self.waited > self.patience:
-            run.lr, self.waited = max(self.min_lr, self.factor * run.lr), 0
+            run.lr, self.waited = min(run.lr, max(self.min_lr, self.factor * run.lr)), 0
 
     def state(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited}

@@ -63,7 +63,8 @@ class Checkpoint(Callback):
             self.save(run)
 
     def on_train_end(self, run: "Run") -> None:
-        if self.saved_at != (run.epoch, run.iteration):
+        # A run that broke off inside a step, or at the end of an epoch, is half a step ahead of what it counts.
+        if not run.busy and self.saved_at != (run.epoch, run.iteration):
             self.save(run)
 
     def save(self, run: "Run") -> None:

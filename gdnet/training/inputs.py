@@ -11,7 +11,7 @@ from gdnet.data.checks import WEIGHTS
 from gdnet.errors import ArrayError, OptionError, ShapeError
 from gdnet.losses import Loss, class_weights_to_sample_weights
 from gdnet.network import Network
-from gdnet.training.scorer import Scorer
+from gdnet.training.scorer import Scorer, metric_of
 from gdnet.vector import Layout
 
 
@@ -45,12 +45,12 @@ def examples(model: Trainable, x: Any) -> Dataset:
 
 def labelled(
     model: Trainable, x: Any, t: Any, sample_weight: Any = None, class_weight: Any = None,
-    names: tuple[str, str] = ("x", "t"),
+    names: tuple[str, str, str] = ("x", "t", "sample_weight"),
 ) -> Dataset:  # fmt: skip
     """Inputs with targets and weights, checked and on the model's device; the first ones build the model."""
     if t is None and (not isinstance(x, Dataset) or x.t is None):
         raise ArrayError(f"{names[1]} is missing: give inputs and targets")
-    data = check_data(x, t, sample_weight, backend=model.backend, dtype=model.dtype, names=(*names, "sample_weight"))
+    data = check_data(x, t, sample_weight, backend=model.backend, dtype=model.dtype, names=names)
     _fit_network(model, data)
     t, out_shape = data.t, model.net.out_shape(model.in_shape)  # type: ignore[arg-type]
     host = t if isinstance(t, np.ndarray) else data.home.to_numpy(t)
@@ -69,19 +69,33 @@ def held_out(model: Trainable, given: Any) -> Dataset:
     """What `validation_data=` holds."""
     if isinstance(given, Dataset):
         return labelled(model, given, None)
-    if not (isinstance(given, (tuple, list)) and len(given) == 2):
-        raise OptionError(f"validation_data must be (x, t), got {type(given).__name__}")
-    x, t = given
-    return labelled(model, x, t, names=("validation x", "validation t"))
+    if not (isinstance(given, (tuple, list)) and len(given) in (2, 3)):
+        what = f"{len(given)} parts" if isinstance(given, (tuple, list)) else type(given).__name__
+        raise OptionError(f"validation_data must be (x, t), (x, t, sample_weight) or a Dataset, got {what}")
+    x, t, weight = (*given, None)[:3]
+    return labelled(model, x, t, weight, names=("validation x", "validation t", "validation sample_weight"))
 
 
-def split_off(model: Trainable, x: Any, t: Any, weight: Any, share: float) -> tuple[Any, Any, Any, tuple[Any, Any]]:
+def split_off(model: Trainable, x: Any, t: Any, weight: Any, share: float) -> tuple[Any, Any, Any, tuple[Any, ...]]:
     """(x, t, sample_weight, validation data): a share of the examples, drawn by the seed, is kept for validation."""
     if isinstance(x, Dataset):
         raise OptionError("validation_split needs arrays, not a Dataset: give validation_data")
-    arrays = check_data(x, t, weight, backend=model.backend).arrays
-    kept, held = split(*arrays, fractions=(1.0 - share, share), seed=model.seed)
-    return kept[0], kept[1], kept[2] if weight is not None else None, (held[0], held[1])
+    data = check_data(x, t, weight, backend=model.backend)
+    labels = None if data.t is None else _classes(model.loss, data.home.to_numpy(data.t))
+    kept, held = split(*data.arrays, fractions=(1.0 - share, share), seed=model.seed, stratify=labels)
+    return kept[0], kept[1] if t is not None else None, kept[2] if weight is not None else None, held
+
+
+def _classes(loss: Loss, t: np.ndarray) -> np.ndarray | None:
+    """The class of each example (n,), where the loss is one for classes and each example has one."""
+    metric = metric_of(loss)
+    if metric is None or metric.name != "accuracy" or t.ndim > 2:
+        return None
+    if t.ndim == 2 and t.shape[1] > 1:  # one-hot rows
+        hot = np.all((t == 0) | (t == 1), axis=1) & (np.sum(t == 1, axis=1) == 1)
+        return np.argmax(t, axis=1) if hot.all() else None
+    flat = t.reshape(-1)
+    return flat.astype(np.int64) if flat.dtype.kind in "iub" or np.array_equal(flat, np.round(flat)) else None
 
 
 def _fit_network(model: Trainable, data: Dataset) -> None:

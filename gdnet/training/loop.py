@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend
+from gdnet.backend.tree import flatten, unflatten
 from gdnet.errors import OptionError
 from gdnet.optimizers import Optimizer
 from gdnet.training.callbacks import Callback, StopTraining
@@ -41,6 +42,11 @@ class Run:
     history : History
     result : array or None
         Parameters to end with instead of the last ones, on the host (such as the best of early stopping).
+    kept : array or None
+        The parameters at the end of the last good epoch, on the host: what a run ends with that breaks off in a step.
+    busy : str
+        What would be left half done if the run broke off here: `"step"`, the end of an `"epoch"`, or nothing. A run
+        that has broken off so is no place to go on from.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class Run:
         self.logs: dict[str, float] = {}
         self.history = History()
         self.result: np.ndarray | None = None
+        self.kept: np.ndarray | None = None
+        self.busy = ""
         self.stop: StopTraining | None = None
         self.callbacks: Sequence[Callback] = ()
         self.settings: dict[str, Any] = {}
@@ -81,8 +89,12 @@ class Run:
 
     @property
     def parameters(self) -> Array:
-        """The parameters that the run ends with: `result`, where a callback has set it, or `solution`."""
-        return self.solution if self.result is None else self.backend.asarray(self.result)
+        """The parameters that the run ends with: `result`, where a callback has set it, or `solution`.
+
+        A step that broke off may have overwritten a part of its arrays: then those of the last good epoch.
+        """
+        chosen = self.kept if self.result is None and self.busy == "step" else self.result
+        return self.solution if chosen is None else self.backend.asarray(chosen)
 
     def finish(self, reason: str, final: bool = True) -> None:
         """Stop after this step. `final` is False where a resumed run should go on."""
@@ -113,12 +125,16 @@ class Run:
                 self.finish(reason)
 
 
-def train(run: Run, step: Step, validate: Callable[[Array], dict[str, float]] | None) -> None:
-    """Run until the epochs are done or something stops it. `run` may stand anywhere, also inside an epoch."""
+def train(run: Run, step_of_epoch: Callable[[], Step], validate: Callable[[Array], dict[str, float]] | None) -> None:
+    """Run until the epochs are done or something stops it. `run` may stand anywhere, also inside an epoch.
+
+    `step_of_epoch` gives the step, and is asked anew after the callbacks between two epochs, which may have changed
+    what a compiled step has taken over.
+    """
     started, before = time.perf_counter(), run.history.seconds
     hooked = any(callback.wants_iterations for callback in run.callbacks)
     feed, clock, interrupted = run.feed, time.perf_counter, threading.Event()
-    n_batches = feed.n_batches
+    n_batches, step = feed.n_batches, None
     due = started + TICK
     run.call("on_train_begin")
     # A loss that overflows is told once, at the end of its epoch, and not by NumPy at every operation.
@@ -127,22 +143,37 @@ def train(run: Run, step: Step, validate: Callable[[Array], dict[str, float]] | 
             while run.epoch < run.epochs and run.stop is None:
                 if run.iteration == 0:
                     run.call("on_epoch_begin")
+                    if run.stop is not None:
+                        break
+                step, latest = step_of_epoch(), step
+                if latest is not None and step is not latest:
+                    _take_back(run)
                 for batch in feed.epoch(run.epoch, start=run.iteration):
+                    run.busy = "step"
                     run.theta, run.state, value = step(run.theta, run.state, *batch)
                     run.values.append(value)
                     run.iteration += 1
+                    run.busy = ""
                     if hooked or clock() >= due or interrupted.is_set():
                         due = _between(run, hooked, due, interrupted)
                         if run.stop is not None:
                             break
                 if run.iteration == n_batches:
                     run.history.seconds = before + clock() - started
+                    run.busy = "epoch"
                     _end_epoch(run, step, validate)
+                    run.busy = ""
         except KeyboardInterrupt:
             run.finish("interrupted", final=False)
     run.history.seconds = before + clock() - started
     run.history.stop_reason = run.stop.reason if run.stop else "epochs"
     run.call("on_train_end")
+
+
+def _take_back(run: Run) -> None:
+    """The library's own arrays in the place of what one compiled step has returned, for another to begin with."""
+    leaves, form = flatten((run.theta, run.state))
+    run.theta, run.state = unflatten(form, map(run.backend.whole, leaves))
 
 
 def _between(run: Run, hooked: bool, due: float, interrupted: threading.Event) -> float:

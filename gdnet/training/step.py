@@ -10,6 +10,7 @@ from gdnet.layers import Layer
 from gdnet.losses import Loss
 from gdnet.network import Network, Objective, Sequential
 from gdnet.optimizers import Optimizer
+from gdnet.training.advice import warn_of_last_layer
 from gdnet.training.inputs import Trainable
 from gdnet.vector import Layout
 
@@ -83,6 +84,7 @@ def training_step(net: Layer, loss: Loss, optimizer: Optimizer, *, seed: int = 0
     network = check_net(net)
     check_loss(loss)
     check_optimizer(optimizer)
+    warn_of_last_layer(network, loss)
     steps: dict[Any, Step] = {}
 
     def step(

@@ -101,11 +101,12 @@ class StopOnNaN(Callback):
     def on_train_begin(self, run: "Run") -> None:
         if run.steps == 0 or self.good is None:
             self.good = run.backend.to_numpy(run.solution)
+        run.kept = self.good
 
     def on_epoch_end(self, run: "Run") -> str | None:
         theta = run.backend.to_numpy(run.solution)
         if math.isfinite(run.logs["loss"]) and np.isfinite(theta).all():
-            self.good = theta
+            self.good = run.kept = theta
             return None
         run.result = self.good
         what = "the loss" if not math.isfinite(run.logs["loss"]) else "a parameter"

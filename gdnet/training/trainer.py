@@ -1,44 +1,50 @@
 """What `Model.fit` does: data, callbacks and the compiled step are brought together for one run of the loop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gdnet.backend import Array
 from gdnet.backend.out_of_memory import device_memory
-from gdnet.checks import check_count, check_fraction, check_names
+from gdnet.checks import check_count, check_fraction, check_names, check_switch
 from gdnet.errors import OptionError
 from gdnet.files import model_file, spec
 from gdnet.losses import Loss
 from gdnet.optimizers import SGD, Optimizer
 from gdnet.training import checkpoint, inputs
+from gdnet.training.advice import warn_of_scales
 from gdnet.training.callbacks import Callback, ProgressBar, check_callbacks
+from gdnet.training.configuration import Configuration
 from gdnet.training.feed import Feed
 from gdnet.training.loop import Run, check_batching, train
 from gdnet.training.scorer import metric_of
 from gdnet.training.step import FullBatchStep, Step, check_optimizer, full_objective, step_on
 from gdnet.training.stopping import StopOnNaN
 
+BATCH = 32
+"""Examples a step, where `batch_size` is not given and there are as many."""
+
 
 class StepCache:
     """The compiled step of the latest run, so that the next `fit` with the same settings compiles nothing."""
 
     def __init__(self) -> None:
-        self.wanted: Any = None
+        self.made_for: Any = None
+        self.loss: Loss | None = None
         self.step: Step | None = None
 
-    def get(self, model: inputs.Trainable, optimizer: Optimizer, settings: dict[str, Any]) -> Step:
-        """The compiled step of this optimizer for this model."""
-        # The settings tell a layer or a loss that was changed in place.
-        wanted = optimizer, model.loss, {name: settings[name] for name in ("network", "loss", "layout", "seed")}
-        if self.step is None or self.wanted != wanted:
+    def get(self, model: inputs.Trainable, optimizer: Optimizer) -> Step:
+        """The compiled step of this optimizer for this model, as its network and its loss are now."""
+        now = Configuration(optimizer, model.net, model.loss), model.layout, model.seed
+        if self.step is None or self.loss is not model.loss or self.made_for != now:
             step = step_on(model.backend, model.net, model.loss, optimizer, model.layout, model.seed)
-            self.wanted, self.step = wanted, model.backend.compile(step, donate=(0, 1))
+            self.step, self.made_for, self.loss = model.backend.compile(step, donate=(0, 1)), now, model.loss
         return self.step
 
     def clear(self) -> None:
         """Forget it, with the buffers that it holds."""
-        self.wanted = self.step = None
+        self.made_for = self.loss = self.step = None
 
 
 class Trainer:
@@ -64,7 +70,7 @@ class Trainer:
         *,
         optimizer: Optimizer | None = None,
         epochs: int = 1,
-        batch_size: int | None = 32,
+        batch_size: int | str | None = "auto",
         validation_data: Any = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
@@ -89,22 +95,30 @@ class Trainer:
         held = None if validation_data is None else inputs.held_out(model, validation_data)
         metric = _check_metrics(model.loss, metrics)
 
+        warn_of_scales(model, data)
+
+        if isinstance(batch_size, str):
+            if batch_size != "auto":
+                raise OptionError(f'batch_size must be an integer, "auto" or None, got {batch_size!r}')
+            batch_size = min(BATCH, len(data))
         whole = optimizer.full_batch and batch_size == len(data)
-        feed = Feed(data, None if whole else batch_size, bool(shuffle), bool(drop_last), model.seed)
+        feed = Feed(
+            data, None if whole else batch_size, check_switch("shuffle", shuffle), check_switch("drop_last", drop_last),
+            model.seed,
+        )  # fmt: skip
         check_batching(optimizer, model.net.stochastic, feed.batch_size, len(data))
         bound = optimizer.bind(model.layout)
-        settings = self._settings(optimizer, feed)
-        self._step = (
-            FullBatchStep(full_objective(model, data), bound)
-            if optimizer.full_batch
-            else self.steps.get(model, optimizer, settings)
-        )
+        if optimizer.full_batch:
+            step = FullBatchStep(full_objective(model, data), bound)
+            self._step_of_epoch: Callable[[], Step] = lambda: step
+        else:
+            self._step_of_epoch = partial(self.steps.get, model, optimizer)
         theta = model.backend.asarray(model.backend.to_numpy(model.theta))  # a copy: the step may overwrite its own
         run = Run(model.backend, bound, theta, bound.init(theta), feed, epochs)
         run.callbacks = _in_order(found, verbose)
         validation = () if held is None else ("val_loss", f"val_{metric}") if metric else ("val_loss",)
         run.names = ("loss", *getattr(optimizer, "figures", ()), *metrics, *validation)
-        run.settings = settings
+        run.settings = self._settings(optimizer, feed)
         if resume is not None:
             checkpoint.restore(run, resume)
         self._scored = (data if metrics else None), held
@@ -115,7 +129,7 @@ class Trainer:
         scored = any(data is not None for data in self._scored)
         try:
             with device_memory(run.backend, run.feed.batch_size or len(run.feed.data)):
-                train(run, self._step, self._scores if scored else None)
+                train(run, self._step_of_epoch, self._scores if scored else None)
         except BaseException:
             self.steps.clear()  # its buffers may be what left too little memory
             raise

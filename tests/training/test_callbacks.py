@@ -75,9 +75,6 @@ def test_epoch_loss_is_the_weighted_mean_over_examples():
 
 
 def test_drop_last_leaves_out_the_short_batch():
-    seen = Recorder()
-    fit(seen, epochs=1, batch_size=7, drop_last=True)
-
     class Steps(gd.Callback):
         def on_train_end(self, run):
             self.n = run.steps
@@ -126,6 +123,23 @@ def test_plateau_lowers_the_learning_rate():
     recorder = Recorder()
     fit(recorder, gd.ReduceOnPlateau(factor=0.1, patience=1, monitor="loss", min_delta=1e9), epochs=6)
     np.testing.assert_allclose(recorder.lr, [0.05, 0.05, 0.05, 0.005, 0.005, 0.0005])
+
+
+@pytest.mark.parametrize("lr", [1e-3, 1e-2, 0.05])
+def test_the_least_rate_of_a_plateau_raises_no_rate(lr):
+    recorder = Recorder()
+    plateau = gd.ReduceOnPlateau(factor=0.1, patience=1, monitor="loss", min_delta=1e9, min_lr=0.01)
+    fit(recorder, plateau, optimizer=gd.SGD(lr=lr), epochs=6)
+    np.testing.assert_allclose(recorder.lr, [lr] * 3 + [min(lr, 0.01)] * 3)
+
+
+def test_a_callback_may_stop_before_an_epoch():
+    class Quit(gd.Callback):
+        def on_epoch_begin(self, run):
+            return "enough" if run.epoch == 2 else None
+
+    _, history = fit(Quit())
+    assert (history.stop_reason, history.epochs) == ("enough", 2)
 
 
 def test_training_stops_when_it_diverges_and_keeps_the_last_good_epoch():
