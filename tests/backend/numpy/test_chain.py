@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -112,6 +115,91 @@ def test_the_number_of_threads_is_read_as_openmp_writes_it(value, parts, monkeyp
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert chain._workers()[1] == (cores if parts is None else parts)
     chain._workers.cache_clear()
+
+
+@pytest.mark.parametrize("parts", range(1, 65))
+@pytest.mark.parametrize("size", [PARALLEL, PARALLEL + 17, 3_000_001, 64 * BLOCK, 64 * BLOCK + 1])
+def test_parts_cover_everything_once(parts, size, monkeypatch):
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(chain, "_workers", lambda: (pool, parts))
+        seen = []
+        chain.on_all_cores(lambda start, stop: seen.append((start, stop)), size)
+    seen.sort()
+    assert [seen[0][0], seen[-1][1]] == [0, size]
+    assert all(stop == start for (_, stop), (start, _) in pairwise(seen))
+    assert len(seen) <= parts
+    assert all(start % BLOCK == 0 for start, _ in seen)
+
+
+def test_an_error_in_a_part_is_told(monkeypatch):
+    def work(start, stop):
+        if start:
+            raise FloatingPointError("in a part")
+
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(chain, "_workers", lambda: (pool, 3))
+        with pytest.raises(FloatingPointError):
+            chain.on_all_cores(work, PARALLEL)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+@pytest.mark.parametrize("size", [PARALLEL - 1, PARALLEL, PARALLEL + 12345])
+def test_several_threads_give_the_same_bits(size, parts, way, monkeypatch):
+    x, y = RNG.random((2, size))
+    out = np.empty(size)
+    calls = [(MULTIPLY, 3, 0, 0), (ADD, 3, 3, 1), (SQRT, 2, 3)]
+    threads = set()
+
+    def run(self, places):
+        threads.add(threading.get_ident())
+        for operation, result, *operands in self.calls:
+            chain._IN_ORDER[operation](*[places[k] for k in operands], out=places[result])
+
+    if way == "numpy":
+        monkeypatch.setattr(ChainKernel, "_run", run)
+    with ThreadPoolExecutor(parts - 1) as pool:
+        monkeypatch.setattr(chain, "_workers", lambda: (pool, parts))
+        ChainKernel(calls, 3, x.shape, x.dtype)(x, y, out)
+    np.testing.assert_array_equal(out, np.sqrt(x * x + y))
+    if way == "numpy":
+        assert (len(threads) > 1) == (size >= PARALLEL)
+
+
+FORKED_WITHIN = """
+import os, threading
+import numpy as np
+from gdnet.backend import get_backend
+
+entered, leave = threading.Event(), threading.Event()
+wait = []
+
+def step(x):
+    if wait:
+        entered.set()
+        leave.wait()
+    return (x * 2.0,)
+
+compiled = get_backend().compile(step)
+wait.append(True)
+thread = threading.Thread(target=compiled, args=(np.ones(3),))
+thread.start()
+entered.wait()
+wait.clear()
+child = os.fork()  # while the thread is within the step, and holds its lock
+if not child:
+    os._exit(0 if (compiled(np.ones(3))[0] == 2.0).all() else 1)
+leave.set()
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_child_forked_while_a_thread_is_within_a_step_may_call_it():
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED_WITHIN], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.stdout == "0\n", ran.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")

@@ -1,79 +1,15 @@
-"""The chains that are compiled whole: `whole.h` is made from what gdnet's steps trace, and gives NumPy's bits.
+"""The chains that are compiled whole: `whole.h` is made from what gdnet's steps trace, and gives NumPy's bits."""
 
-After a change to an optimizer, an activation or the passes of the compiler, write the header again and build:
-
-    python tests/backend/numpy/test_whole.py && pip install -e .
-"""
-
-import functools
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 
-import gdnet as gd
 from gdnet.backend import get_backend
-from gdnet.backend.numpy.compiler import chain, program
+from gdnet.backend.numpy.compiler import chain
 from gdnet.backend.numpy.compiler.chain import BLOCK, PARALLEL, ChainKernel
-
-HEADER = Path(chain.__file__).with_name("whole.h")
-TOP = """\
-/* The chains of gdnet's optimizers and activations, each as one loop; written by tests/backend/numpy/test_whole.py.
-   WHOLE(index, how many operands X, numbers N and results Y there are, what is done to one element). A comment names
-   the activation or the optimizer with which a step first made the chain. */
-"""
-RULES = {
-    **{kind.__name__: kind(lr=0.01) for kind in (gd.SGD, gd.Momentum, gd.Nesterov, gd.AdaGrad, gd.RMSProp)},
-    **{kind.__name__: kind(lr=0.01) for kind in (gd.Adam, gd.AdamW, gd.NAdam, gd.Lion)},
-    "Rprop": gd.Rprop(),
-    **{f"{kind.__name__}, weight decay": kind(lr=0.01, weight_decay=1e-3) for kind in (gd.SGD, gd.Momentum, gd.Adam)},
-}
-ACTIVATIONS = (gd.ReLU, gd.Tanh, gd.Sigmoid, gd.SiLU)
-
-
-def traced(activation, rule) -> list[ChainKernel]:
-    """The chains of a training step."""
-    made: list[ChainKernel] = []
-
-    def noted(*args):
-        made.append(ChainKernel(*args))
-        return made[-1]
-
-    net = gd.Sequential(gd.Dense(8, 50), activation(), gd.Dense(50, 3))
-    step = get_backend().compile(gd.training_step(net, gd.SquaredError(), rule), donate=(0, 1))
-    x, t = np.random.default_rng(0).random((32, 8), np.float32), np.ones((32, 3), np.float32)
-    theta = net.parameters(like=x)
-    state = rule.init(theta)
-    with mock.patch.object(program, "ChainKernel", noted):
-        for _ in range(3):
-            theta, state, _ = step(theta, state, x, t)
-    return made
-
-
-@functools.cache
-def chains() -> dict[str, tuple[str, ChainKernel]]:
-    """By its formula, every chain of more than one operation that can be one loop, and whose it is."""
-    users = {kind.__name__: partial(traced, kind, gd.SGD(lr=0.01)) for kind in ACTIVATIONS}
-    users |= {name: partial(traced, gd.ReLU, rule) for name, rule in RULES.items()}
-    found: dict[str, tuple[str, ChainKernel]] = {}
-    for user, trace in users.items():
-        for kernel in trace():
-            if kernel.formula is not None and len(kernel.calls) > 1:
-                found.setdefault(kernel.formula.text, (user, kernel))
-    return found
-
-
-def header() -> str:
-    text = TOP
-    for k, (user, kernel) in enumerate(chains().values()):
-        f = kernel.formula
-        statements = f.text.replace("; ", ";\n    ")
-        counts = f"{len(f.arrays)}, {len(f.numbers)}, {len(f.results)}"
-        text += f"\nWHOLE({k}, {counts}, /* {user} */\n    {statements})\n"
-    return text
+from gdnet.testing import whole_chains
+from gdnet.testing.whole_chains import HEADER, chains, header
 
 
 def test_the_header_holds_the_chains_that_gdnet_makes():
@@ -82,7 +18,7 @@ def test_the_header_holds_the_chains_that_gdnet_makes():
     if get_backend().xp is not np:  # NumPy 2.0, by array-api-compat, whose sign is traced as more than one call
         assert len(set(chains()) - set(chain.compiled.WHOLE)) <= 1
         return
-    assert HEADER.read_text() == header(), f"write it again: {__doc__}"
+    assert HEADER.read_text() == header(), f"write it again: {whole_chains.__doc__}"
     assert tuple(chains()) == chain.compiled.WHOLE, "built from an older header: pip install -e ."
 
 
@@ -158,8 +94,3 @@ def test_what_does_not_fit_a_loop_is_refused():
         run_whole(0, f.order, tuple(a.astype("float32") if k == 0 else a for k, a in enumerate(places)), 0, 10, 10)
     with pytest.raises(TypeError):
         run_whole(0, f.order)
-
-
-if __name__ == "__main__":
-    assert chain.compiled is not None, "chains are joined in another way without the compiled loops"
-    HEADER.write_text(header())

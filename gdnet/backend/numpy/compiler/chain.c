@@ -15,7 +15,7 @@
    are its operands, numbers and results; WHOLE holds the formulas by which it is found.
 */
 #define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include <Python.h> /* the limited API where Py_LIMITED_API is defined, else the whole, as free-threaded builds need */
 #include <math.h>
 #include <string.h>
 
@@ -36,6 +36,10 @@ enum { /* in the order of chain._IN_ORDER */
     SPREAD_ROW, SPREAD_COLUMN,
     N_OPERATIONS
 };
+
+#ifdef _MSC_VER
+#pragma fp_contract(off) /* as -ffp-contract=off says to the others */
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__)
 #define IVDEP _Pragma("GCC ivdep") /* a result may lie where an operand lies, at the same index */
@@ -94,14 +98,30 @@ static const struct {
 };
 enum { N_LOOPS = sizeof loops / sizeof *loops };
 
+/* How many operands an operation takes. */
+static int operands_of(unsigned char operation)
+{
+    switch (operation) {
+    case SQUARE_ROOT: case NEGATIVE: case ABSOLUTE: case SPREAD_ROW: case SPREAD_COLUMN: return 1;
+    case ADD_SCALED: case SUBTRACT_SCALED: return 3;
+    default: return 2;
+    }
+}
+
 /* Whether every operation and operand exists, and nothing outside an array would be read or written. */
 static int sound(const unsigned char *code, Py_ssize_t code_size, const Place *places, Py_ssize_t n, long rooms,
                  Py_ssize_t size)
 {
+    int has_size = 0; /* some array has; without one, results that go to rooms alone would have any size */
+    for (Py_ssize_t k = 0; k < n; k++) has_size |= places[k].step && places[k].count == size;
+    if (!has_size) return 0;
+    unsigned filled = 0; /* bit r: room r has been written */
     for (const unsigned char *c = code; c < code + code_size; c += BYTES) {
         const int spread = c[0] == SPREAD_ROW || c[0] == SPREAD_COLUMN;
         const int scaled = c[0] == ADD_SCALED || c[0] == SUBTRACT_SCALED;
         if (c[0] >= N_OPERATIONS) return 0;
+        for (int j = 2 + operands_of(c[0]); j < BYTES; j++)
+            if (c[j] != c[j - 1]) return 0; /* the last operand is repeated */
         if (!spread && !scaled && c[2] < n && c[3] < n && !places[c[2]].step && !places[c[3]].step) return 0;
         for (int j = 1; j < BYTES; j++) {
             if (c[j] >= n + rooms) return 0;
@@ -109,6 +129,8 @@ static int sound(const unsigned char *code, Py_ssize_t code_size, const Place *p
             const int number = is_place && !places[c[j]].step;
             if (j == 1) { /* the result */
                 if (!whole || number) return 0;
+            } else if (!is_place && !(filled >> (c[j] - n) & 1)) { /* a room that nothing has been put into */
+                return 0;
             } else if (spread) { /* rows or columns that make up the whole */
                 if (!is_place || places[c[j]].count < 1 || size % places[c[j]].count) return 0;
             } else if (scaled) { /* a and c are whole, b is a number */
@@ -117,6 +139,7 @@ static int sound(const unsigned char *code, Py_ssize_t code_size, const Place *p
                 return 0;
             }
         }
+        if (c[1] >= n) filled |= 1u << (c[1] - n);
     }
     return 1;
 }
@@ -131,6 +154,20 @@ typedef struct {
 static void release(Held *held)
 {
     while (held->n > 0) PyBuffer_Release(&held->views[--held->n]);
+}
+
+/* Whether an array that is written overlaps another one in part; at the same place they may lie, element by element. */
+static int overlap(const Held *held, const char *written)
+{
+    for (Py_ssize_t j = 0; j < held->n; j++) {
+        const char *const start = held->views[j].buf, *const end = start + held->views[j].len;
+        for (Py_ssize_t k = 0; written[j] && held->places[j].step && k < held->n; k++) {
+            const char *const other = held->views[k].buf, *const its_end = other + held->views[k].len;
+            const int same = start == other && end == its_end && held->places[k].step;
+            if (k != j && !same && start < its_end && other < end) return 1;
+        }
+    }
+    return 0;
 }
 
 /* Take hold of the memory of the arrays, which must be of one type and contiguous; of those that are written, to write. */
@@ -153,6 +190,11 @@ static int hold(Held *held, PyObject *arrays, const char *written)
             release(held);
             return 0;
         }
+    }
+    if (overlap(held, written)) {
+        PyErr_SetString(PyExc_BufferError, "a result that overlaps another array in part");
+        release(held);
+        return 0;
     }
     return 1;
 }
@@ -252,6 +294,9 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_chain", "Chains of 
 PyMODINIT_FUNC PyInit__chain(void)
 {
     PyObject *m = PyModule_Create(&module), *formulas = PyTuple_New(N_LOOPS);
+#ifdef Py_GIL_DISABLED /* nothing here changes but what the caller hands over, which its buffers hold */
+    if (m) PyUnstable_Module_SetGIL(m, Py_MOD_GIL_NOT_USED);
+#endif
     int made = m && formulas;
     for (Py_ssize_t k = 0; made && k < N_LOOPS; k++) {
         PyObject *formula = PyUnicode_FromString(loops[k].formula);

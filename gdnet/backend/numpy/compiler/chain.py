@@ -7,6 +7,7 @@ NumPy does, so the results are the same bit for bit.
 """
 
 import functools
+import itertools
 import math
 import os
 from collections.abc import Callable, Collection, Sequence
@@ -157,9 +158,9 @@ class ChainKernel:
                 if self.size < PARALLEL:
                     return self.loops(places, 0, self.size, self.size)
                 return on_all_cores(self._part(self.loops, places), self.size)
-            except BufferError:  # an argument that is not contiguous
+            except BufferError:  # an argument that is not contiguous, or overlaps a result in part
                 pass
-        if all(a.flags.c_contiguous and a.size == self.size for a in places if np.ndim(a)):
+        if all(a.flags.c_contiguous and a.size == self.size for a in places if np.ndim(a)) and not _overlap(places):
             flat = [a.reshape(-1) if np.ndim(a) else a for a in places]
             return on_all_cores(lambda start, stop: self._in_blocks(flat, start, stop), self.size)
         return self._run([*places, *(np.empty(self.shape, self.dtype) for _ in range(self.rooms))])
@@ -176,6 +177,15 @@ class ChainKernel:
     def _run(self, places: Sequence[Any]) -> None:
         for operation, result, *operands in self.calls:
             _IN_ORDER[operation](*[places[k] for k in operands], out=places[result])
+
+
+def _overlap(places: Sequence[Any]) -> bool:
+    """Whether some arrays share memory without being the same: then a part would change what the next one reads."""
+    arrays = [a for a in places if isinstance(a, np.ndarray)]
+    return any(
+        np.may_share_memory(a, b) and (a.ctypes.data, a.nbytes) != (b.ctypes.data, b.nbytes)
+        for a, b in itertools.combinations(arrays, 2)
+    )
 
 
 @functools.cache

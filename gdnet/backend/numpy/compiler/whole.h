@@ -1,4 +1,4 @@
-/* The chains of gdnet's optimizers and activations, each as one loop; written by tests/backend/numpy/test_whole.py.
+/* The chains of gdnet's optimizers and activations, each as one loop; written by python -m gdnet.testing.whole_chains.
    WHOLE(index, how many operands X, numbers N and results Y there are, what is done to one element). A comment names
    the activation or the optimizer with which a step first made the chain. */
 
