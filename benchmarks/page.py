@@ -58,7 +58,8 @@ def machines(files: Sequence[dict[str, Any]]) -> str:
         rows.append([results.hardware(f), e["date"], f"Python {e['python']}, {versions}", blas,
                      threads["OMP_NUM_THREADS"], f"{e['load'][0]:.1f}" if e["load"] else ""])  # fmt: skip
     header = ["machine", "date", "versions", "thread pools and threads", "OMP_NUM_THREADS", "load at the end"]
-    return table(header, rows, markdown=True) + "\n"
+    notes = [f"- {results.hardware(f)}: {note}" for f in files for note in f["settings"].get("notes", ())]
+    return table(header, rows, markdown=True) + "\n" + "\n".join(["", *notes, ""] if notes else [])
 
 
 SHOWN_VERSIONS = ("gdnet", "numpy", "torch", "jax", "optax", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x")

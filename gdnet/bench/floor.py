@@ -18,7 +18,8 @@ from gdnet.bench.timing import Call
 class Products:
     """The matrix products of a step: x W, xᵀ dz, and dz Wᵀ for all layers but the first.
 
-    NumPy and PyTorch write them into arrays made beforehand; other libraries do all of them in one compiled call.
+    They are written into arrays made beforehand, one by one on a CPU and as one CUDA graph on a GPU; JAX, which writes
+    into no array, does all of them in one compiled call.
     """
 
     def __init__(self, problem: Problem, backend: Backend, product: Callable | None = None) -> None:
@@ -39,29 +40,37 @@ class Products:
             x = forward[-1][2]
         self.work = forward + backward[::-1]
         self.product: Any = product or (np.matmul if backend.name == "numpy" else backend.matmul)
-        self.compiled: Any = None
-        if backend.name not in ("numpy", "torch"):
-            pairs = tuple([(a, b) for a, b, _ in self.work])
-            # JAX leaves out what is not given back; a CUDA graph does all of it, but copies what it gives back, so
-            # there it is the network's output alone.
-            given = slice(None) if backend.name == "jax" else slice(len(forward) - 1, len(forward))
-            step = backend.compile(lambda *arrays: tuple([backend.matmul(a, b) for a, b in arrays][given]))
-            self.compiled = partial(step, *pairs)
+        self.once = self._compiled()
+
+    def _written(self) -> tuple[()]:
+        product = self.product
+        for a, b, out in self.work:
+            product(a, b, out=out)
+        return ()
+
+    def _compiled(self) -> Callable[[], Any]:
+        """One step's products, as fast as the library can do them."""
+        name = self.backend.name
+        if name == "cupy":  # a graph of a step without arguments and results copies nothing
+            return self.backend.compile(self._written)
+        if name == "torch" and "cuda" in str(self.backend.device):
+            from gdnet.bench.peers.torch_peer import graphed
+
+            return graphed(self._written, self.backend.device)
+        if name in ("numpy", "torch"):
+            return self._written
+        pairs, matmul = tuple([(a, b) for a, b, _ in self.work]), self.backend.matmul
+        # All is given back: JAX leaves out what is not.
+        return partial(self.backend.compile(lambda *arrays: tuple([matmul(a, b) for a, b in arrays])), *pairs)
 
     def reset(self) -> None:
         pass
 
     def run(self, steps: int) -> None:
-        last: Any = None
-        if self.compiled is not None:
-            for _ in range(steps):
-                last = self.compiled()[-1]
-        else:
-            product, work = self.product, self.work
-            for _ in range(steps):
-                for a, b, out in work:
-                    product(a, b, out=out)
-        wait_for(self.backend, last)
+        once, found = self.once, ()
+        for _ in range(steps):
+            found = once()
+        wait_for(self.backend, found[-1] if found else None)
 
 
 def bandwidth_candidates(size: int) -> dict[str, tuple[int, Call]]:
@@ -92,12 +101,27 @@ def bandwidth_candidates(size: int) -> dict[str, tuple[int, Call]]:
     }
 
 
-def device_bandwidth_candidates(backend: Backend, size: int) -> dict[str, tuple[int, Call]]:
-    """The same for a device's own memory: a sum of two large arrays."""
-    a, b = (backend.asarray(np.ones(size, np.float32)) for _ in range(2))
-    last: list[Any] = [None]
+DEVICE_NUMBERS = 1 << 28
+"""Numbers in each array whose movement is timed on a GPU: 1 GiB, far more than any GPU's L2 cache (50 to 130 MB)."""
 
-    def run() -> None:
-        last[0] = a + b
 
-    return {"triad, device": (3 * 4 * size, Call(run, lambda: wait_for(backend, last[0])))}
+def device_bandwidth_candidates(backend: Backend, size: int = DEVICE_NUMBERS) -> dict[str, tuple[int, Call]]:
+    """The same for a device's own memory: a copy, where arrays can be written, and a triad."""
+    a, b = (backend.asarray(np.full(size, number, np.float32)) for number in (1.0, 1e-3))
+    last: list[Any] = [a]
+
+    def copy() -> None:
+        a[...] = b
+
+    def triad() -> None:
+        moved = a
+        if backend.mutable:
+            moved += b
+        else:
+            last[0] = moved + b
+
+    def wait() -> None:
+        wait_for(backend, last[0])
+
+    ways = {"triad, device": (3 * 4 * size, Call(triad, wait))}
+    return ways | ({"copy, device": (2 * 4 * size, Call(copy, wait))} if backend.mutable else {})

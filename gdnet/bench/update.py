@@ -9,7 +9,7 @@ import numpy as np
 
 from gdnet.backend import Backend
 from gdnet.bench.candidates import Unavailable, kind_of, wait_for
-from gdnet.bench.floor import bandwidth_candidates, device_bandwidth_candidates
+from gdnet.bench.floor import DEVICE_NUMBERS, bandwidth_candidates, device_bandwidth_candidates
 from gdnet.bench.peers import load_peer
 from gdnet.bench.problems import OPTIMIZERS
 from gdnet.bench.timing import Effort, race
@@ -48,9 +48,9 @@ def updates(
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """One row an optimizer, size and candidate, with the ratio to the time that its memory traffic needs.
 
-    The bandwidth is measured in turns with the updates, on two vectors that take as much memory as the update's, so
-    that the cache holds as little of them; the best way counts. Rounds are many and short: what others on a shared
-    machine take of the memory's bandwidth changes within milliseconds.
+    The bandwidth is measured in turns with the updates; the best way counts. On a CPU its vectors take as much memory
+    as the update's, so that the cache holds as little of them; on a GPU they are far larger than the cache. Rounds are
+    many and short: what others on a shared machine take of the memory's bandwidth changes within milliseconds.
     """
     effort = replace(effort, rounds=5 * effort.rounds, seconds=effort.seconds / 5)
     for name in names:
@@ -64,7 +64,7 @@ def updates(
             if kind_of(device) == "cpu":
                 limits = bandwidth_candidates(ARRAYS[name] * size // 2)
             else:
-                limits = device_bandwidth_candidates(next(iter(backends.values())), size)
+                limits = device_bandwidth_candidates(next(iter(backends.values())), max(size, DEVICE_NUMBERS))
             times = race({**{way: call for way, (_, call) in limits.items()}, **candidates}, effort)
             speeds = {way: count / times[way].best for way, (count, _) in limits.items()}
             traffic, best = PASSES[name] * 4 * size, max(speeds.values())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gdnet.backend import get_backend
+from gdnet.backend.numpy.backend import NumpyBackend
 from gdnet.bench import advice, floor, imports, operations, plots, summary
 from gdnet.bench.candidates import GdnetStep, Unavailable, installed
 from gdnet.bench.memory import bound
@@ -127,6 +128,64 @@ def test_products_are_those_of_a_step():
     for a, b, out in work.work[::-1]:
         np.testing.assert_allclose(work.work[0][2], work.work[0][0] @ work.work[0][1], rtol=1e-5)
         assert out.shape == (a @ b).shape
+
+
+class Graphs(NumpyBackend):
+    """Stands for CuPy: what is compiled is noted, with its arguments and results."""
+
+    name = "cupy"
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def compile(self, step, donate=(), strict=False):
+        def launch(*args):
+            found = step(*args)
+            self.calls.append((args, found))
+            return found
+
+        return launch
+
+
+def test_products_on_a_gpu_are_one_graph_that_copies_nothing():
+    """A captured step's arguments are copied to their places, and its results from theirs: here it has neither."""
+    problem, backend = SMALL[1], Graphs()
+    work = floor.Products(problem, backend)
+    for *_, out in work.work:
+        out[...] = np.nan
+    work.run(3)
+    assert backend.calls == [((), ())] * 3
+    for a, b, out in work.work:
+        np.testing.assert_array_equal(out, a @ b)
+
+
+def test_a_gpus_bandwidth_is_measured_on_arrays_larger_than_its_cache(monkeypatch):
+    seen = []
+
+    class Big(Graphs):
+        def asarray(self, host, dtype=None):
+            seen.append(host.nbytes)
+            return np.ones(4, "float32")
+
+    monkeypatch.setattr(np, "full", lambda size, number, dtype: np.broadcast_to(np.asarray(number, dtype), size))
+    ways = floor.device_bandwidth_candidates(Big())
+    assert seen == [1 << 30] * 2
+    assert {name: count for name, (count, _) in ways.items()} == {"triad, device": 3 << 30, "copy, device": 2 << 30}
+    assert list(floor.device_bandwidth_candidates(get_backend("cpu", np), 8)) == ["triad, device", "copy, device"]
+
+
+def test_ways_to_move_a_devices_memory():
+    backend = Graphs()
+    ways = floor.device_bandwidth_candidates(backend, 8)
+    for _, call in ways.values():
+        call.run(2)
+    torch = installed("torch") and floor.device_bandwidth_candidates(get_backend("cpu", "torch"), 8)
+    jax = installed("jax") and floor.device_bandwidth_candidates(get_backend("cpu", "jax"), 8)
+    for found in filter(None, (torch, jax)):
+        for _, call in found.values():
+            call.run(2)
+    assert not jax or list(jax) == ["triad, device"], "JAX writes into no array"
 
 
 def test_long_steps_are_extrapolated_in_proportion():

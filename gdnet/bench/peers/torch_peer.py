@@ -1,6 +1,7 @@
 """PyTorch with its autograd, as its tutorials write a training step; fused optimizers where it has them."""
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,22 @@ class Graphed(Eager):
                 place.copy_(array)
             self.graph.replay()
         self.torch.cuda.synchronize(self.device)
+
+
+def graphed(work: Callable[[], Any], device: Any) -> Callable[[], Any]:
+    """Calls of a function without arguments as launches of one CUDA graph of PyTorch's; they give nothing back."""
+    torch = importlib.import_module("torch")
+    with torch.cuda.device(device), torch.no_grad():
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                work()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+    return graph.replay
 
 
 class Update:
