@@ -10,6 +10,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # `benchmarks` is no inst
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
-    from benchmarks.environment import environment
+    from gdnet.bench.environment import environment
 
     machine_info["gdnet"] = environment()

@@ -23,8 +23,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 
 import gdnet as gd  # noqa: E402
-from benchmarks.environment import environment  # noqa: E402
 from gdnet.backend import Backend, get_backend  # noqa: E402
+from gdnet.bench.environment import environment  # noqa: E402
 
 CASES = (
     ((784, 512, 512, 10), 512, "ReLU", "float32"),

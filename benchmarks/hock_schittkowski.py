@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.environment import environment
+from gdnet.bench.environment import environment
 from gdnet.optimizers.constrained.interior_point import interior_point
 
 

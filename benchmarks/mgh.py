@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import gdnet as gd
-from benchmarks.environment import environment
 from benchmarks.least_squares.problems import SumOfSquares, sums
+from gdnet.bench.environment import environment
 
 
 def ours(method: str) -> Callable[[SumOfSquares], np.ndarray]:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 import gdnet as gd
-from benchmarks.environment import environment
 from benchmarks.least_squares.problems import Regression, nist
+from gdnet.bench.environment import environment
 
 SOLVED = 6.0
 

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gdnet as gd
-from benchmarks.environment import environment
 from benchmarks.least_squares.networks import fits, network, weights
+from gdnet.bench.environment import environment
 from gdnet.network import Evaluation
 
 ROUNDS = 2

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gdnet as gd
-from benchmarks.environment import environment
+from gdnet.bench.environment import environment
 
 DATA = Path(os.environ.get("GDNET_DATA", Path(__file__).parents[2] / "shared" / "data")) / "uci"
 HIDDEN = 50

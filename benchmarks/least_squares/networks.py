@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import gdnet as gd
-from benchmarks.environment import environment
 from gdnet.backend import get_backend
+from gdnet.bench.environment import environment
 
 CLASSIC = gd.LevenbergMarquardt(damping="marquardt", min_grad=0.0, mu_min=1e-10)
 DEFAULT = gd.LevenbergMarquardt(min_grad=0.0)

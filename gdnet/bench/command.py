@@ -1,6 +1,8 @@
 """`gdnet bench`: run the suite, print a table, write JSON; or advise on one network."""
 
 import argparse
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,6 @@ from gdnet.bench.candidates import LIBRARIES, backends_for, kind_of
 from gdnet.bench.peers import missing, peers_of
 from gdnet.bench.plan import SECTIONS, SIZES, Plan
 from gdnet.bench.problems import ACTIVATIONS, OPTIMIZERS, Problem, parse_sizes
-from gdnet.bench.progress import Progress
 from gdnet.bench.summary import summary
 from gdnet.errors import OptionError
 
@@ -48,7 +49,6 @@ def run(options: argparse.Namespace) -> int:
         raise OptionError(f"--only takes a comma list of {', '.join(SECTIONS)}; got {', '.join(unknown)}")
     if options.json:
         check_writable(options.json)
-    progress = Progress()
     settings = {"device": options.device, "backends": list(plan.backends), "peers": plan.peers, "size": size,
                 "sections": wanted, "effort": vars(plan.size.effort)}  # fmt: skip
 
@@ -56,8 +56,7 @@ def run(options: argparse.Namespace) -> int:
         if options.json:  # after each section: a run that is cut off keeps what it has
             results.write(results.document(sections, settings), options.json)
 
-    sections = measure(plan, wanted, progress, save)
-    progress.done()
+    sections = measure(plan, wanted, save)
     for line in missing(plan.peers):
         print(f"not compared with {line}")
     if kind_of(options.device) == "cpu" and (faster := blas_advice()):
@@ -87,17 +86,24 @@ def make_plan(device: str, backend: str | None, against: str, size: str) -> Plan
 
 
 def measure(
-    plan: Plan, wanted: list[str], progress: Progress, save: Callable[[results.Sections], Any] = lambda sections: None
+    plan: Plan, wanted: list[str], save: Callable[[results.Sections], Any] = lambda sections: None
 ) -> results.Sections:
-    """The rows of each section."""
+    """The rows of each section. A terminal shows what is being measured; a log gets one line a section."""
+    from tqdm import tqdm
+
     sections: results.Sections = {}
-    for name in wanted:
-        progress(name)
-        sections[name] = []
-        for row in SECTIONS[name](plan):
-            sections[name].append(row)
-            progress(name, " ".join(str(row[k]) for k in ("network", "batch", "optimizer", "candidate") if k in row))
-        save(sections)
+    with tqdm(bar_format="[{elapsed}] {desc}", leave=False, disable=None) as line:  # None: on a terminal only
+        started = time.perf_counter()
+        for name in wanted:
+            if line.disable:
+                print(f"[{time.perf_counter() - started:6.1f} s] {name}", file=sys.stderr, flush=True)
+            line.set_description_str(name)
+            sections[name] = []
+            for row in SECTIONS[name](plan):
+                sections[name].append(row)
+                shown = [str(row[key]) for key in ("network", "batch", "optimizer", "candidate") if key in row]
+                line.set_description_str(" ".join([f"{name}:", *shown]))
+            save(sections)
     return sections
 
 
