@@ -27,8 +27,8 @@ SHORT = 0.01
 """A step is short if it is below this part of the way gone so far."""
 IDLE = 1e-7
 """A parameter is idle if moving it by its own size changes J by less than this part of what another one does."""
-ZERO = 1e3
-"""A gradient that has fallen to so many units of rounding is zero, however long the last step was."""
+NOISE = 1e3
+"""How many units of rounding of J count as none."""
 
 
 def read(backend: Backend, *scalars: Any) -> tuple[float, ...]:
@@ -259,8 +259,7 @@ class Solver(Optimizer):
         """
         if at.norm <= self.gtol:
             return "gtol" if at.norm else "min_grad"
-        eps = float(at.backend.xp.finfo(at.theta.dtype).eps)
-        short = progress.step <= SHORT * progress.way or progress.fallen <= ZERO * eps
+        short = progress.step <= math.sqrt(self.min_grad) * progress.way
         return "min_grad" if progress.fallen <= self.min_grad and short else None
 
     def confirmed(self, at: Point) -> bool:
@@ -395,7 +394,7 @@ class Solver(Optimizer):
             return read(at.backend, xp.max(xp.abs(at.gradient) - error))[0] <= 0.0
         size = read(at.backend, xp.max(xp.abs(at.theta)))[0]
         stayed = progress.way <= SHORT * size and size > 0.0
-        return stayed and self._sway(at) <= ZERO * eps * abs(at.value)
+        return stayed and self._sway(at) <= NOISE * eps * abs(at.value)
 
     @staticmethod
     def _sway(at: Point) -> float:

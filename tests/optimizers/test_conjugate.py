@@ -60,7 +60,7 @@ def test_the_rules_are_their_formulas():
         "dai_yuan": h @ h / (d @ y),
         "hager_zhang": max(
             (y - 2 * d * (y @ y) / (d @ y)) @ h / (d @ y),
-            -1 / (np.linalg.norm(d) * min(0.01, np.linalg.norm(g))),
+            0.4 * (d @ g) / (d @ d),
         ),
     }
     for name, rule in RULES.items():
@@ -76,14 +76,16 @@ def test_the_first_steps_of_moller_are_his():
     def g(x):
         return np.sinh(x) + 0.5 * x[::-1]
 
-    w, lam = np.array([1.0, -0.4]), 5e-7
+    w, lam = np.array([1.0, -0.4]), None
     solver = gd.ScaledConjugateGradient(hvp="difference", min_grad=0.0)
     objective = gd.FunctionObjective(f, g)
     theta, state = w, solver.init(w)
     r = p = -g(w)
     for k in range(1, 4):
-        sigma = 5e-5 / np.linalg.norm(p)
-        delta = p @ ((g(w + sigma * p) - g(w)) / sigma) + lam * (p @ p)
+        sigma = 5e-5 * np.linalg.norm(w) / np.linalg.norm(p)  # Møller's σ and λ are absolute: these are their units
+        curvature = p @ ((g(w + sigma * p) - g(w)) / sigma)
+        lam = 5e-7 * curvature / (p @ p) if lam is None else lam
+        delta = curvature + lam * (p @ p)
         mu = p @ r
         new = w + mu / delta * p
         ratio = 2 * delta * (f(w) - f(new)) / mu**2

@@ -44,11 +44,11 @@ def dai_yuan(p: Products) -> float:
 
 
 def hager_zhang(p: Products) -> float:
-    """β = max((y - 2 d y·y / d·y)·h / d·y, -1 / (||d|| min(0.01, ||g||))) (Hager and Zhang 2005)."""
+    """β = max((y - 2 d y·y / d·y)·h / d·y, 0.4 d·g / d·d) (Hager and Zhang 2005; bound of 2013)."""
     if not p.dy:
         return 0.0
     beta = (p.hy - 2.0 * p.yy * p.dh / p.dy) / p.dy
-    return max(beta, -1.0 / (math.sqrt(p.dd) * min(0.01, math.sqrt(p.gg))))
+    return max(beta, 0.4 * p.dg / p.dd)
 
 
 RULES: dict[str, Callable[[Products], float]] = {

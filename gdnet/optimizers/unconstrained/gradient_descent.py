@@ -10,9 +10,10 @@ from gdnet.optimizers.unconstrained.line_search import ARMIJO, LineSearch, Ray
 
 
 class GradientDescentMemory(NamedTuple):
-    """The next first trial times the slope it starts with: the decrease hoped for."""
+    """The decrease of the last step, which is hoped for again, and its length in gradients."""
 
     decrease: float = 0.0
+    step: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,7 +21,7 @@ class GradientDescent(Solver):
     """θ⁺ = θ - a ∂J/∂θ with a from a line search.
 
     The first trial is `first_step`; later ones expect the decrease of the step before
-    (Nocedal and Wright, Numerical Optimization, 2006, equation 3.60).
+    (Nocedal and Wright, Numerical Optimization, 2006, equation 3.60), and are no more than ten times as long.
 
     >>> import numpy as np
     >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
@@ -37,8 +38,8 @@ class GradientDescent(Solver):
     def advance(self, at: Point, memory: GradientDescentMemory, trial: Callable[[Array], Point]) -> Move:
         direction = -at.gradient
         slope = -at.dots((at.gradient, at.gradient))[0]
-        first = first_step(at) if memory.decrease <= 0 else 2.02 * memory.decrease / -slope
+        first = min(2.02 * memory.decrease / -slope, 10.0 * memory.step) if memory.decrease > 0 else first_step(at)
         found = self.line_search(Ray(at, direction, slope, trial), first)
         if found is None:
             return Move(None, GradientDescentMemory(), "precision")
-        return Move(found.point, GradientDescentMemory(at.value - found.value))
+        return Move(found.point, GradientDescentMemory(at.value - found.value, found.a))

@@ -55,6 +55,10 @@ class Ray:
     def slope(self) -> float:
         return self.origin.slope
 
+    def has_no_bound(self, s: Sample, first: float) -> bool:
+        """Whether φ has fallen by far more than its own size and what the first trial hoped for."""
+        return self.value - s.value > UNBOUNDED * max(abs(self.value), -first * self.slope)
+
 
 class LineSearch(Protocol):
     """`search(ray, first)` -> the accepted sample or None."""
@@ -120,7 +124,7 @@ class StrongWolfe:
         low, a = ray.origin, first
         for used in range(1, self.max_evals + 1):
             s = ray(a)
-            if s.value < -UNBOUNDED * max(1.0, abs(ray.value)):
+            if ray.has_no_bound(s, first):
                 return s
             if self._too_high(ray, low, s):
                 return s if self._accepted(ray, s) else self._zoom(ray, low, s, used)
@@ -200,8 +204,10 @@ class _HagerZhangSearch:
         self.rule, self.ray, self.left = rule, ray, rule.max_evals
         self.limit = ray.value + rule.epsilon * abs(ray.value)
         self.best: Sample | None = None
+        self.first = 0.0
 
     def run(self, first: float) -> Sample | None:
+        self.first = first
         try:
             a, b = self.bracket(self.sample(first))
             while b.a - a.a > 1e-14 * b.a:
@@ -217,7 +223,7 @@ class _HagerZhangSearch:
         """Evaluate; leave the search if the step is acceptable, or when the trials are used up."""
         s, rule, ray = self.ray(a), self.rule, self.ray
         self.left -= 1
-        if s.value < -UNBOUNDED * max(1.0, abs(ray.value)):
+        if ray.has_no_bound(s, self.first):
             raise _Accepted(s)
         if math.isfinite(s.value) and math.isfinite(s.slope):
             wolfe = s.value - ray.value <= rule.delta * a * ray.slope and s.slope >= rule.sigma * ray.slope

@@ -17,13 +17,14 @@ class Newton(Solver):
 
     Near a minimum with a regular Hessian the number of right digits doubles in every step. A point where the gradient
     vanishes but the Hessian has a negative eigenvalue is a saddle: it is left along that eigenvector. The Hessian is
-    formed, P² numbers: for more than some thousand parameters take `NewtonCG`.
+    formed, P² numbers: for more than some thousand parameters take `NewtonCG`. All of this is done with S H S, whose
+    diagonal is 1 or -1: a unit of its own for each parameter changes nothing.
 
     Parameters
     ----------
     modification : "cholesky" or "saddle_free"
-        B = H + τ I with the first τ that Cholesky's factorisation accepts (Nocedal and Wright 2006, algorithm 3.3), or
-        B = |H|, the absolute eigenvalues (Dauphin et al. 2014): dearer, and quicker past saddles.
+        B = S H S + τ I with the first τ that Cholesky's factorisation accepts (Nocedal and Wright, algorithm 3.3), or
+        B = |S H S|, the absolute eigenvalues (Dauphin et al. 2014): dearer, and quicker past saddles.
     line_search : LineSearch
 
     >>> import numpy as np
@@ -41,10 +42,11 @@ class Newton(Solver):
         xp, H = backend.xp, at.evaluation.hessian.dense()
         if not math.isfinite(backend.read(xp.sum(H))):
             return Move(None, memory, "hessian_not_finite")
+        H, s = equilibrated(xp, H)
         if self.modification == "cholesky":
-            direction = -xp.linalg.solve(modified_cholesky(backend, H)[0], g[:, None])[:, 0]
+            direction = -s * xp.linalg.solve(modified_cholesky(backend, H)[0], (s * g)[:, None])[:, 0]
         else:
-            direction = -absolute_solve(backend, H, g)
+            direction = -s * absolute_solve(backend, H, s * g)
         (slope,) = at.dots((g, direction))
         if not slope < 0:  # rounding has spoilt the solution
             direction = -g
@@ -55,7 +57,7 @@ class Newton(Solver):
     def confirmed(self, at: Point) -> bool:
         """Whether a stationary point may be a minimum: no eigenvalue of the Hessian is clearly negative."""
         xp = at.backend.xp
-        H = at.evaluation.hessian.dense()
+        H, _ = equilibrated(xp, at.evaluation.hessian.dense())
         total = at.backend.read(xp.sum(H))
         if not math.isfinite(total):
             return True
@@ -63,14 +65,15 @@ class Newton(Solver):
         return bool(values[0] >= -math.sqrt(float(xp.finfo(H.dtype).eps)) * max(abs(values[0]), abs(values[-1])))
 
     def leave(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
-        """Along the eigenvector of the least eigenvalue λ, on the lower side, to where J falls by λ a² / 8 or more."""
+        """Along the eigenvector of the least eigenvalue λ of S H S, in the units of S, to where J falls by λ a² / 8."""
         backend = at.backend
         xp = backend.xp
-        values, Q = xp.linalg.eigh(at.evaluation.hessian.dense())
-        v = Q[:, 0]
-        least, down, size = read(backend, values[0], xp.sum(v * at.gradient), xp.max(xp.abs(at.theta)))
+        H, s = equilibrated(xp, at.evaluation.hessian.dense())
+        values, Q = xp.linalg.eigh(H)
+        v = s * Q[:, 0]
+        least, down, size = read(backend, values[0], xp.sum(v * at.gradient), xp.max(xp.abs(at.theta) / s))
         v = -v if down > 0 else v
-        a = max(1.0, size)
+        a = size or 1.0
         for _ in range(60):
             for step in (a, -a):
                 new = trial(at.theta + step * v)
@@ -78,3 +81,11 @@ class Newton(Solver):
                     return Move(new, memory)
             a *= 0.25
         return Move(None, memory, "saddle")
+
+
+def equilibrated(xp: Any, H: Array) -> tuple[Array, Array]:
+    """(S H S, s) with S = diag(s), s_i = |H_ii|^-1/2; for a zero on the diagonal, the largest entry of its row."""
+    size = xp.abs(xp.linalg.diagonal(H))
+    size = xp.where(size > 0.0, size, xp.max(xp.abs(H), axis=1))
+    s = 1.0 / xp.sqrt(xp.where(size > 0.0, size, xp.ones_like(size)))
+    return s[:, None] * H * s[None, :], s

@@ -7,16 +7,17 @@ from typing import NamedTuple
 
 from gdnet.backend import Array
 from gdnet.maps import Map
-from gdnet.optimizers.solver import Move, Point, Solver
+from gdnet.optimizers.solver import Move, Point, Solver, first_step
 
 GROWTH = 1.3
 """Hessian-free CG keeps iterates whose numbers grow by this factor, to go back to (Martens 2010)."""
 
 
 class NewtonCGMemory(NamedTuple):
-    """The trust region's radius; 0 before the first iteration."""
+    """The trust region's radius, 0 before the first iteration, and the largest ||g||² met."""
 
     radius: float = 0.0
+    largest: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,8 +25,8 @@ class NewtonCG(Solver):
     """min gᵀz + ½ zᵀH z for ||z|| <= radius, by conjugate gradients, step after step.
 
     CG ends at the boundary, at negative curvature (which is followed to the boundary), or when the residual is below
-    min(forcing, √||g||) ||g||. The radius follows the ratio of the true decrease to the model's. After a refused
-    step the same CG path is cut shorter: no product is computed twice.
+    min(forcing, √(||g|| / largest ||g||)) ||g||. The radius follows the ratio of the true decrease to the model's.
+    After a refused step the same CG path is cut shorter: no product is computed twice.
     Reference: Steihaug, SIAM J. Numer. Anal. 20 (1983) 626-637; Nocedal and Wright (2006), algorithms 4.1 and 7.2.
 
     Parameters
@@ -59,14 +60,15 @@ class NewtonCG(Solver):
 
     def advance(self, at: Point, memory: NewtonCGMemory, trial: Callable[[Array], Point]) -> Move:
         (gg,) = at.dots((at.gradient, at.gradient))
-        limit = min(self.forcing, gg**0.25) * math.sqrt(gg)
+        most = max(gg, memory.largest)
+        limit = min(self.forcing, (gg / most) ** 0.25) * math.sqrt(gg)
         path = SteihaugPath(at, getattr(at.evaluation, self.curvature), gg, limit, self.max_products)
         radius = memory.radius or path.natural_radius()
         noise = 10.0 * float(at.backend.xp.finfo(at.theta.dtype).eps) * max(abs(at.value), 1e-300)
         while True:
             step, length, decrease = path.to(radius)
             if not decrease > 0 or not math.isfinite(decrease):
-                return Move(None, NewtonCGMemory(), "precision")
+                return Move(None, NewtonCGMemory(0.0, most), "precision")
             new = trial(at.theta + step)
             # Conn, Gould and Toint (2000), section 17.4.2: differences within rounding count as agreement.
             ratio = (at.value - new.value + noise) / (decrease + noise) if new.value < math.inf else -math.inf
@@ -77,9 +79,9 @@ class NewtonCG(Solver):
             elif ratio > 0.75 and length >= 0.999 * radius:
                 radius = 2.0 * radius
             if ratio > self.eta and not (decrease <= noise and new.norm > at.norm):
-                return Move(new, NewtonCGMemory(radius))
+                return Move(new, NewtonCGMemory(radius, most))
             if decrease <= noise or radius <= 1e-300:
-                return Move(None, NewtonCGMemory(radius), "precision")
+                return Move(None, NewtonCGMemory(radius, most), "precision")
 
 
 class SteihaugPath:
@@ -95,10 +97,10 @@ class SteihaugPath:
         self.pieces: list[tuple[Array, Array, float, float, float, float, float, float]] = []
 
     def natural_radius(self) -> float:
-        """Ten times the step to the minimum along the gradient, or to 1 where there is none."""
+        """Ten times the step to the minimum along the gradient, or ten first steps of steepest descent without one."""
         self._extend()
         _, _, _, _, pp, curvature, rr, _ = self.pieces[0]
-        return 10.0 * math.sqrt(pp) * rr / curvature if curvature > 0 else max(1.0, math.sqrt(pp))
+        return 10.0 * math.sqrt(pp) * (rr / curvature if curvature > 0 else first_step(self.at))
 
     def _extend(self) -> None:
         """One more product: the piece from z along p."""
@@ -141,7 +143,7 @@ class SteihaugPath:
 
 
 class HessianFreeMemory(NamedTuple):
-    """The damping λ, and the last solution of CG (None before the first iteration)."""
+    """The damping λ (0 before the first iteration), and the last solution of CG (None before)."""
 
     damping: float
     solution: Array | None = None
@@ -170,11 +172,14 @@ class HessianFree(Solver):
     max_products: int = 250
 
     def start(self, theta: Array) -> HessianFreeMemory:
-        return HessianFreeMemory(self.damping)
+        return HessianFreeMemory(0.0)
 
     def advance(self, at: Point, memory: HessianFreeMemory, trial: Callable[[Array], Point]) -> Move:
         xp, read = at.backend.xp, at.backend.read
         G, damping, start = getattr(at.evaluation, self.curvature), memory.damping, memory.solution
+        if not damping:
+            gg, gGg = at.dots((at.gradient, at.gradient), (at.gradient, G(at.gradient)))
+            damping = self.damping * (abs(gGg) / gg or 1.0 / first_step(at))
         for _ in range(60):
             iterates = self._solve(at, G, damping, start)
             new, step = trial(at.theta + iterates[-1]), iterates[-1]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.optimizers.solver import Move, Point, Solver
+from gdnet.optimizers.solver import Move, Point, Solver, first_step
 
 LARGEST = 1e30
-"""A scale above this has made the step vanish."""
+"""A scale that has grown by this factor within one iteration has made the step vanish."""
 
 
 class ScaledConjugateGradientMemory(NamedTuple):
-    """The next direction (None before the first iteration), the scale λ, and steps since the last restart."""
+    """The next direction (None before the first iteration), the scale λ (0 before), and steps since a restart."""
 
     direction: Array | None
     scale: float
@@ -30,11 +30,12 @@ class ScaledConjugateGradient(Solver):
     Parameters
     ----------
     sigma : float
-        The length over which `hvp="difference"` compares gradients.
+        The length over which `hvp="difference"` compares gradients, as a part of ||θ||; where that is 0, of the first
+        step of steepest descent.
     scale : float
-        λ at the start.
+        λ at the start, as a part of the first direction's curvature |pᵀH p| / pᵀp; Møller's number is absolute.
     hvp : "exact" or "difference"
-        H p from the objective's own product, or Møller's (g(θ + σ p/||p||) - g(θ)) ||p|| / σ.
+        H p from the objective's own product, or Møller's (g(θ + σ p/||p||) - g(θ)) ||p|| / σ, σ = `sigma` ||θ||.
 
     >>> import numpy as np
     >>> from gdnet.optimizers.scipy_api.function import FunctionObjective
@@ -48,7 +49,7 @@ class ScaledConjugateGradient(Solver):
     hvp: str = "exact"
 
     def start(self, theta: Array) -> ScaledConjugateGradientMemory:
-        return ScaledConjugateGradientMemory(None, self.scale)
+        return ScaledConjugateGradientMemory(None, 0.0)
 
     def advance(self, at: Point, memory: ScaledConjugateGradientMemory, trial: Callable[[Array], Point]) -> Move:
         g, scale = at.gradient, memory.scale
@@ -58,12 +59,14 @@ class ScaledConjugateGradient(Solver):
             return self.advance(at, ScaledConjugateGradientMemory(None, scale), trial)
         mu = -gp
         (curvature,) = at.dots((p, self._product(at, p, math.sqrt(pp), trial)))
+        # Where there is no curvature, λ is that of a first step of steepest descent.
+        scale = scale or self.scale * (abs(curvature) / pp or 1.0 / first_step(at))
+        begun = scale
         slack = min(1e-6, 1e3 * float(at.backend.xp.finfo(g.dtype).eps)) * abs(at.value)
         while True:
             delta = curvature + scale * pp
             if not delta > 0:  # make it positive: λ moves to where δ becomes -δ + λ pᵀp
-                raised = 2.0 * (scale - delta / pp)
-                delta, scale = -delta + scale * pp, raised
+                scale = 2.0 * (scale - delta / pp)
                 delta = curvature + scale * pp
             new = trial(at.theta + (mu / delta) * p)
             gain = at.value - new.value
@@ -74,8 +77,8 @@ class ScaledConjugateGradient(Solver):
             if ratio >= 0:
                 break
             scale = 4.0 * scale if ratio == -math.inf else scale + delta * (1.0 - ratio) / pp
-            if not scale * pp < LARGEST * mu:
-                start = ScaledConjugateGradientMemory(None, self.scale)
+            if not scale * pp < LARGEST * (abs(curvature) + begun * pp):
+                start = ScaledConjugateGradientMemory(None, 0.0)
                 return Move(None, start, "precision") if memory.direction is None else self.advance(at, start, trial)
         if ratio >= 0.75:
             scale = max(0.25 * scale, 1e-300)
@@ -91,5 +94,6 @@ class ScaledConjugateGradient(Solver):
     def _product(self, at: Point, p: Array, length: float, trial: Callable[[Array], Point]) -> Array:
         if self.hvp == "exact":
             return at.evaluation.hessian(p)
-        step = self.sigma / length
+        (size,) = at.dots((at.theta, at.theta))
+        step = self.sigma * (math.sqrt(size) / length or first_step(at))
         return (trial(at.theta + step * p).gradient - at.gradient) / step

@@ -1,0 +1,158 @@
+"""The units of objective and parameters do not matter: the same steps, the same verdict, the same answer scaled."""
+
+import math
+
+import numpy as np
+import pytest
+
+import gdnet as gd
+from gdnet.optimizers.scipy_api.minimize import METHODS
+
+
+def rosen(x):
+    return 100.0 * (x[1] - x[0] ** 2) ** 2 + (1.0 - x[0]) ** 2
+
+
+def rosen_grad(x):
+    return np.array([-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])
+
+
+def rosen_hess(x):
+    return np.array([[1200 * x[0] ** 2 - 400 * x[1] + 2, -400 * x[0]], [-400 * x[0], 200.0]])
+
+
+TARGET = np.array([0.3, -1.1, 2.0])
+
+
+def tub(x):
+    """Convex, of three scales, with a value of about 7 at its minimum."""
+    return float(np.sum(np.array([1.0, 9.0, 30.0]) * np.cosh(x - TARGET)) / 6)
+
+
+def tub_grad(x):
+    return np.array([1.0, 9.0, 30.0]) * np.sinh(x - TARGET) / 6
+
+
+def tub_hess(x):
+    return np.diag(np.array([1.0, 9.0, 30.0]) * np.cosh(x - TARGET) / 6)
+
+
+PROBLEMS = {
+    "rosen": (rosen, rosen_grad, rosen_hess, np.array([-1.2, 1.0]), np.ones(2)),
+    "tub": (tub, tub_grad, tub_hess, np.array([1.5, 1.0, -1.0]), TARGET),
+    "tub from zero": (tub, tub_grad, tub_hess, np.zeros(3), TARGET),
+}
+SOLVERS = {
+    **{name: kind() for name, kind in METHODS.items()},
+    **{rule: gd.ConjugateGradient(rule) for rule in ("fletcher_reeves", "hestenes_stiefel", "dai_yuan", "hager_zhang")},
+    "newton saddle-free": gd.Newton("saddle_free"),
+    "bfgs hager-zhang": gd.BFGS(line_search=gd.HagerZhang()),
+    "scg difference": gd.ScaledConjugateGradient(hvp="difference"),
+}
+
+
+def scaled(problem, value, unit, offset=0.0):
+    """value f(x / unit) + offset, with exact derivatives, and its start."""
+    f, g, H, x0, _ = PROBLEMS[problem]
+    unit = unit * np.ones(len(x0))
+    return gd.FunctionObjective(
+        lambda x: value * f(x / unit) + offset,
+        lambda x: value * g(x / unit) / unit,
+        lambda x: value * H(x / unit) / np.outer(unit, unit),
+    ), x0 * unit
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("name", SOLVERS)
+def test_units_change_no_bit(name, problem):
+    """Units that are powers of two scale every number exactly: the run must be the same to the last bit."""
+    solver = SOLVERS[name]
+    plain = solver.run(*scaled(problem, 1.0, 1.0))
+    assert plain.success or name == "gd", plain
+    np.testing.assert_allclose(plain.x, PROBLEMS[problem][4], atol=1e-5 if plain.success else 0.5)
+    for k, j in [(-40, 0), (-16, 0), (12, 0), (40, 0), (0, -40), (0, 16), (0, 40), (-40, 40), (40, -40)]:
+        found = solver.run(*scaled(problem, 2.0**k, 2.0**j))
+        assert (found.success, found.stop_reason, found.nit, found.nfev, found.njev) == (
+            plain.success, plain.stop_reason, plain.nit, plain.nfev, plain.njev,
+        ), (k, j)  # fmt: skip
+        assert np.array_equal(found.x, plain.x * 2.0**j) or (problem == "tub from zero" and j), (k, j)
+        np.testing.assert_allclose(found.x * 2.0**-j, plain.x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("name", ["bfgs", "lbfgs", "newton", "newton_cg", "scg"])
+def test_units_of_ten(name, problem):
+    """About as many steps: rounding differs now."""
+    solver = SOLVERS[name]
+    plain = solver.run(*scaled(problem, 1.0, 1.0))
+    for k in range(-12, 13, 3):
+        for value, unit in ((10.0**k, 1.0), (1.0, 10.0**k), (10.0**k, 10.0**-k)):
+            found = solver.run(*scaled(problem, value, unit))
+            assert found.success, (value, unit, found)
+            assert abs(found.nit - plain.nit) <= 3
+            np.testing.assert_allclose(found.x / unit, PROBLEMS[problem][4], atol=1e-5)
+
+
+@pytest.mark.parametrize("problem", ["rosen", "tub"])
+def test_newton_takes_a_unit_for_each_parameter(problem):
+    """Where the Hessian is positive definite the method is affine invariant, and so is its stop rule."""
+    plain = gd.Newton().run(*scaled(problem, 1.0, 1.0))
+    for powers in ([-12, 12, 3], [12, -12, 0], [5, -7, 11]):
+        unit = 10.0 ** np.array(powers[: len(plain.x)])
+        found = gd.Newton().run(*scaled(problem, 1e-3, unit))
+        assert found.success, found
+        assert abs(found.nit - plain.nit) <= 3
+        np.testing.assert_allclose(found.x / unit, PROBLEMS[problem][4], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name != "gd"])
+def test_an_offset_of_the_value(name):
+    for offset in (-10.0, 1e3, 1e6):
+        found = SOLVERS[name].run(*scaled("tub", 1.0, 1.0, offset))
+        assert found.success, found
+        np.testing.assert_allclose(found.x, TARGET, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name != "gd"])
+def test_from_the_solution_and_from_near_it(name):
+    solver = SOLVERS[name]
+    for value in (1e-12, 1.0, 1e12):
+        objective, _ = scaled("tub", value, 1.0)
+        for distance in (0.0, 1e-15, 1e-10, 1e-6, 1e-3):
+            found = solver.run(objective, TARGET + distance * np.array([1.0, -1.0, 0.5]))
+            assert found.success, (value, distance, found)
+            np.testing.assert_allclose(found.x, TARGET, atol=1e-6)
+            assert found.nit <= 200
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name != "gd"])
+def test_a_start_far_out_ends_at_the_minimum(name):
+    """eˣ - 2x from 40: the gradient there is 1e17 times those near the minimum at log 2."""
+
+    def exp(x):
+        return np.exp(np.minimum(x, 700.0))
+
+    f = gd.FunctionObjective(lambda x: float(exp(x[0]) - 2 * x[0]), lambda x: exp(x) - 2, lambda x: exp(x)[:, None])
+    for start in (3.0, 12.0, 40.0):
+        found = SOLVERS[name].run(f, np.array([start]))
+        assert not found.success or abs(found.x[0] - math.log(2)) < 2e-4 * start, (start, found)
+        assert start > 20 or found.success, (start, found)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "gd"])
+@pytest.mark.parametrize("scale", [1e-10, 1e-4, 1e10])
+def test_minimize_does_not_claim_success_at_a_start_in_small_units(method, scale):
+    found = gd.minimize(lambda x: scale * rosen(x), [-1.2, 1.0], method=method, jac=lambda x: scale * rosen_grad(x))
+    assert found.success, found
+    np.testing.assert_allclose(found.x, 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("limit", [{"maxiter": 3}, {"max_time": 0.0}])
+def test_a_limit_comes_without_success(method, limit):
+    for scale in (1e-12, 1.0):
+        found = gd.minimize(
+            lambda x, c: c * rosen(x), [-1.2, 1.0], (scale,), method, lambda x, c: c * rosen_grad(x), options=limit
+        )
+        assert not found.success
+        assert found.stop_reason in ("max_iter", "max_time")
