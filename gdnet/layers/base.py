@@ -83,6 +83,9 @@ class Layer(Configured):
     """Whether the output has the input's shape, whatever that is."""
     stochastic = False
     """Whether two calls in training with different keys differ."""
+    mixes_examples = False
+    """Whether one example's output depends on other examples of the batch, as with statistics of the batch. Then a
+    Jacobian has no part that belongs to one example alone, and what is made example by example is made otherwise."""
     kinks: tuple[float, ...] = ()
     """Inputs at which the rule has no derivative; numerical checks keep away from them."""
     can_leave_out_bias = False
@@ -100,6 +103,10 @@ class Layer(Configured):
     def out_shape(self, in_shape: Shape) -> Shape:
         """The output's shape, for inputs of this shape; a `ShapeError` if the layer cannot take them."""
         return in_shape
+
+    def owners(self, in_shape: Shape) -> dict[str, tuple["Layer", str]]:
+        """The layer object that each parameter belongs to, and its name there; a composite names its layers'."""
+        return {name: (self, name) for name in self.shapes(in_shape)}
 
     def init(self, in_shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Initial parameters, drawn on the host so that they are the same for every backend."""

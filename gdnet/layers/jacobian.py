@@ -12,6 +12,10 @@ Pull = tuple[dict[str, Array], Any]
 """What a transposed product gives: (dparams, dx). A `dx` of None is a zero, or one that nobody asked for."""
 
 
+ROWS_BYTES = 1 << 26
+"""What the cotangents that `rows` sends through together may take."""
+
+
 class Jacobian:
     """The derivative of y = f(params, x) at one point, as a linear map.
 
@@ -100,13 +104,25 @@ class Jacobian:
         return self.dvjp(dparams, dx, gy, hessian(self.jvp(dparams, dx)))
 
     def rows(self, dy: Array) -> dict[str, Array]:
-        """Per-example parameter derivatives: `dy` (v, n, ...) gives (v, n, *shape) by name."""
-        backend, n = backend_of(dy), dy.shape[1]
-        xp = backend.xp
-        # alone[m, v, n] keeps example m of the n and silences the others, so that its derivative comes out alone.
-        only = xp.reshape(xp.eye(n, dtype=dy.dtype, device=backend.device), (n, 1, n, *([1] * (dy.ndim - 2))))
-        dparams, _ = self.vjp(xp.expand_dims(dy, axis=0) * only)
-        return {name: xp.moveaxis(value, 0, 1) for name, value in dparams.items()}
+        """Parameter derivatives of each example's output: `dy` (v, n, ...) gives (v, n, *shape) by name.
+
+        By default one transposed product an example, with the other examples' cotangents set to zero: that is right for
+        every rule, also for one that mixes examples. As many go through at once as fit into `ROWS_BYTES`.
+        """
+        backend, (v, n) = backend_of(dy), dy.shape[:2]
+        xp, found = backend.xp, []
+        size = v * n * math.prod(dy.shape[2:]) * (8 if "64" in str(dy.dtype) else 4)
+        some = max(1, min(n, ROWS_BYTES // max(size, 1)))
+        for start in range(0, n, some):
+            m = min(some, n - start)
+            # only[m, v, n] keeps one example and silences the others, so that its derivative comes out alone.
+            only = xp.eye(m, n, k=start, dtype=dy.dtype, device=backend.device)
+            only = xp.reshape(only, (m, 1, n, *([1] * (dy.ndim - 2))))
+            found.append(self.vjp(xp.expand_dims(dy, axis=0) * only)[0])
+        return {
+            name: xp.moveaxis(xp.concat([own[name] for own in found], axis=0) if found[1:] else value, 0, 1)
+            for name, value in (found[0] if found else {}).items()
+        }
 
     def squares(self, dy: Array) -> dict[str, Array]:
         """The squares of `rows(dy)`, summed over cotangents and examples: the diagonal of JᵀJ by name."""

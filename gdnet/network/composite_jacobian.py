@@ -1,14 +1,15 @@
 """What the Jacobians of all composites share: each layer's part, by name, and second derivatives for layers without."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gdnet.backend import Array
 from gdnet.layers import Context, Jacobian, Layer, Params
-from gdnet.layers.jacobian import Pull, added
+from gdnet.layers.jacobian import Pull, added, plus
+from gdnet.network.composite import Plan
 
 Call = tuple[Layer, Params, Array, Context]
 """A layer's call inside a composite, (layer, params, x, context): enough to make it again, but for an activation that a
@@ -18,19 +19,23 @@ kernel has joined with the bias b of the layer before: its x lacks b, which its 
 class CompositeJacobian(Jacobian):
     """The Jacobians of a composite's layers. Subclasses say how they act together, in `jvp`, `vjp` and `dvjp`."""
 
-    def __init__(
-        self, calls: list[Call], jacobians: list[Jacobian], names: list[dict[str, str]], context: Context
-    ) -> None:
-        self.calls, self.jacobians, self.names = calls, jacobians, names
-        self.xp, self.needs_dx = context.xp, context.need_dx
+    def __init__(self, calls: list[Call], jacobians: list[Jacobian], plan: Plan, context: Context) -> None:
+        self.calls, self.jacobians, self.names = calls, jacobians, plan.names
+        self.xp, self.needs_dx, self.tied = context.xp, context.need_dx, plan.tied
+        self.mixed = any(layer.mixes_examples for layer, *_ in calls)
 
     def own(self, i: int, params: Mapping[str, Array]) -> dict[str, Array]:
         """Layer i's share of the composite's parameters, under its own names."""
         return {name: params[full] for name, full in self.names[i].items()} if params else {}
 
     def full(self, found: list[tuple[int, dict[str, Array]]]) -> dict[str, Array]:
-        """The layers' shares under the composite's names, in construction order."""
-        return {self.names[i][name]: value for i, own in sorted(found, key=_index) for name, value in own.items()}
+        """The layers' shares under the composite's names, in construction order; those of a shared layer add."""
+        total: dict[str, Array] = {}
+        for i, own in sorted(found, key=_index):
+            for name, value in own.items():
+                full = self.names[i][name]
+                total[full] = total[full] + value if full in total else value
+        return total
 
     def push(self, i: int, dparams: Params, dx: Array | None) -> Array | None:
         """Layer i's `jvp`; None where neither its parameters nor its input move."""
@@ -65,6 +70,29 @@ class CompositeJacobian(Jacobian):
 
     def dvjp(self, dparams: Params, dx: Array, gy: Array, dgy: Array | None) -> Pull:
         raise NotImplementedError(f"{type(self).__name__} has no second-derivative term")
+
+    # -- per example ---------------------------------------------------------------------------------------------------
+
+    def parametric(self, dy: Array) -> Iterator[tuple[int, Array]]:
+        """The layers that have parameters, each with the cotangent of its output."""
+        raise NotImplementedError(f"{type(self).__name__} does not tell the cotangents of its layers")
+
+    def rows(self, dy: Array) -> dict[str, Array]:
+        if self.mixed:  # an example's output depends on what other examples were in the layers before
+            return super().rows(dy)
+        return self.full([(i, self.jacobians[i].rows(at)) for i, at in self.parametric(dy)])
+
+    def squares(self, dy: Array) -> dict[str, Array]:
+        if self.mixed or self.tied:  # the square of a sum is not the sum of squares
+            return super().squares(dy)
+        return self.full([(i, self.jacobians[i].squares(at)) for i, at in self.parametric(dy)])
+
+    def gram(self, dy: Array) -> Array:
+        total: Any = None
+        if not (self.mixed or self.tied):
+            for i, at in self.parametric(dy):
+                total = plus(total, self.jacobians[i].gram(at))
+        return super().gram(dy) if total is None else total
 
 
 def _index(found: tuple[int, Any]) -> int:

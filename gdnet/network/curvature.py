@@ -92,11 +92,14 @@ class PredictionJacobian(Map):
             return
         rows = max(1, min(limit, BLOCK_BYTES) // row)
         outputs = min(rows, self.k)
-        examples = self.n if o.stochastic else max(1, rows // self.k)
+        whole = o.stochastic or o.mixed
+        examples = self.n if whole else max(1, rows // self.k)
         params = o.layout.split(self.theta, xp)
         for first in range(0, self.k, outputs):
             dy = self._outputs(first, min(first + outputs, self.k))
-            if o.stochastic:  # what was drawn belongs to the batch as a whole: pull single rows through it
+            if (
+                whole
+            ):  # a draw, or a layer that mixes examples, knows the whole batch: single rows are pulled through it
                 yield from self._single_rows(dy, rows)
                 continue
             for start in range(0, self.n, examples):

@@ -54,7 +54,7 @@ class Objective:
         self.net, self.loss, self.backend, self.layout = net, loss, backend, layout
         self.x, self.t, self.sample_weight = x, t, sample_weight
         self.context = Context(backend, training, key, need_dx=False)
-        self.stochastic = training and net.stochastic
+        self.stochastic, self.mixed = training and net.stochastic, net.mixes_examples
 
     def __call__(self, theta: Array) -> "Evaluation":
         return Evaluation(self, theta)
@@ -79,7 +79,7 @@ class Evaluation:
     hessian : Map (P,) -> (P,)
         The whole second derivative: the Gauss-Newton part and the curvature of the network.
     input_jacobian : Map (N, ...) -> (N, ...)
-        Of the prediction by x; `blocks()` gives one matrix an example.
+        Of the prediction by x; `blocks()` gives one matrix an example, where no layer mixes examples.
 
     >>> import gdnet as gd
     >>> import numpy as np
@@ -168,11 +168,11 @@ class Evaluation:
         o, (y, J) = self.objective, self._forward_with_x
         return Map(
             o.backend, tuple(o.x.shape), tuple(y.shape), self.theta.dtype, lambda v: J.jvp({}, v), J.vjp_x,
-            {"per_example"}, working_size(J, 0),
+            set() if o.mixed else {"per_example"}, working_size(J, 0),
         )  # fmt: skip
 
     def rows(self) -> Array:
-        """Per-example gradients of the prediction's loss: (N, P); their sum is the gradient."""
+        """The gradients of each example's share of the loss: (N, P); their sum is the gradient."""
         o, J = self.objective, self._forward[1]
         found = J.rows(o.backend.xp.expand_dims(self._loss.gradient, axis=0))
         return o.layout.join(found, o.backend)[0, ...]

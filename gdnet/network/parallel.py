@@ -1,5 +1,6 @@
 """Branches side by side on the same input."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from gdnet.backend import Array
 from gdnet.errors import OptionError, ShapeError
 from gdnet.layers import Context, Jacobian, Layer, Params, Shape
 from gdnet.layers.jacobian import Pull, plus
-from gdnet.network.composite import Composite
+from gdnet.network.composite import Composite, Plan
 from gdnet.network.composite_jacobian import Call, CompositeJacobian
 
 
@@ -65,7 +66,7 @@ class Parallel(Composite, name="Parallel"):
         joined = self.combine == "concat"
         y = context.xp.concat(ys, axis=-1) if joined else _sum(ys)
         widths = [shape[-1] for shape in plan.outputs] if joined else None
-        return y, ParallelJacobian(calls, jacobians, plan.names, context, widths)
+        return y, ParallelJacobian(calls, jacobians, plan, context, widths)
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"combine": self.combine}
@@ -81,13 +82,13 @@ class ParallelJacobian(CompositeJacobian):
         self,
         calls: list[Call],
         jacobians: list[Jacobian],
-        names: list[dict[str, str]],
+        plan: Plan,
         context: Context,
         widths: list[int] | None,
     ) -> None:
-        super().__init__(calls, jacobians, names, context)
+        super().__init__(calls, jacobians, plan, context)
         self.widths = widths
-        self.needed = [i for i in range(len(jacobians)) if self.needs_dx or names[i]]
+        self.needed = [i for i in range(len(jacobians)) if self.needs_dx or plan.names[i]]
 
     def _parts(self, dy: Array) -> list[Array]:
         """The cotangent of each branch's output."""
@@ -123,6 +124,8 @@ class ParallelJacobian(CompositeJacobian):
         return _sum([J.vjp_x(part) for J, part in zip(self.jacobians, self._parts(dy))])
 
     def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
+        if self.tied:  # a window that is written twice would keep the second share alone
+            return super().vjp_into(dy, windows)
         parts, total = self._parts(dy), None
         for i in self.needed:
             total = plus(total, self.jacobians[i].vjp_into(parts[i], self.own(i, windows)))
@@ -137,18 +140,10 @@ class ParallelJacobian(CompositeJacobian):
             total = plus(total, cx)
         return self.full(found), total if self.needs_dx else None
 
-    def rows(self, dy: Array) -> dict[str, Array]:
-        parts = self._parts(dy)
-        return self.full([(i, J.rows(parts[i])) for i, J in enumerate(self.jacobians) if self.names[i]])
-
-    def squares(self, dy: Array) -> dict[str, Array]:
-        parts = self._parts(dy)
-        return self.full([(i, J.squares(parts[i])) for i, J in enumerate(self.jacobians) if self.names[i]])
-
-    def gram(self, dy: Array) -> Array:
-        parts = self._parts(dy)
-        shares = [J.gram(parts[i]) for i, J in enumerate(self.jacobians) if self.names[i]]
-        return _sum(shares) if shares else super().gram(dy)
+    def parametric(self, dy: Array) -> Iterator[tuple[int, Array]]:
+        for i, part in enumerate(self._parts(dy)):
+            if self.names[i]:
+                yield i, part
 
 
 def _sum(arrays: list[Array]) -> Array:

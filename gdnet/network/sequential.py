@@ -6,8 +6,8 @@ from typing import Any
 
 from gdnet.backend import Array
 from gdnet.layers import Context, Elementwise, Jacobian, Layer, Params
-from gdnet.layers.jacobian import Pull, plus
-from gdnet.network.composite import Composite
+from gdnet.layers.jacobian import Pull
+from gdnet.network.composite import Composite, Plan
 from gdnet.network.composite_jacobian import Call, CompositeJacobian
 
 
@@ -55,7 +55,7 @@ class Sequential(Composite, name="Sequential"):
             else:
                 x, J = layer.forward(own, x, inner)
             jacobians.append(J)
-        return x, ChainJacobian(calls, jacobians, plan.names, context, 0 if needed else first)
+        return x, ChainJacobian(calls, jacobians, plan, context, 0 if needed else first)
 
 
 class ChainJacobian(CompositeJacobian):
@@ -64,10 +64,8 @@ class ChainJacobian(CompositeJacobian):
     Layers before `first` have no parameters and their input is data: nobody needs what lies before them.
     """
 
-    def __init__(
-        self, calls: list[Call], jacobians: list[Jacobian], names: list[dict[str, str]], context: Context, first: int
-    ) -> None:
-        super().__init__(calls, jacobians, names, context)
+    def __init__(self, calls: list[Call], jacobians: list[Jacobian], plan: Plan, context: Context, first: int) -> None:
+        super().__init__(calls, jacobians, plan, context)
         self.first = first
         self._last: tuple[Any, list[Array]] = (None, [])
 
@@ -93,6 +91,8 @@ class ChainJacobian(CompositeJacobian):
         return dy
 
     def vjp_into(self, dy: Array, windows: dict[str, Array]) -> Array:
+        if self.tied:  # a window that is written twice would keep the second share alone
+            return super().vjp_into(dy, windows)
         for i in self._backwards:
             dy = self.jacobians[i].vjp_into(dy, self.own(i, windows) if self.names[i] else {})
         return dy if self.needs_dx else None
@@ -132,22 +132,9 @@ class ChainJacobian(CompositeJacobian):
 
     # -- per example ---------------------------------------------------------------------------------------------------
 
-    def _parametric(self, dy: Array) -> Iterator[tuple[int, Array]]:
-        """The layers that have parameters, the last first, each with the cotangent of its output."""
+    def parametric(self, dy: Array) -> Iterator[tuple[int, Array]]:
         for i in self._backwards:
             if self.names[i]:
                 yield i, dy
             if i > self.first:
                 dy = self.jacobians[i].vjp_x(dy)
-
-    def rows(self, dy: Array) -> dict[str, Array]:
-        return self.full([(i, self.jacobians[i].rows(at)) for i, at in self._parametric(dy)])
-
-    def squares(self, dy: Array) -> dict[str, Array]:
-        return self.full([(i, self.jacobians[i].squares(at)) for i, at in self._parametric(dy)])
-
-    def gram(self, dy: Array) -> Array:
-        total: Any = None
-        for i, at in self._parametric(dy):
-            total = plus(total, self.jacobians[i].gram(at))
-        return super().gram(dy) if total is None else total

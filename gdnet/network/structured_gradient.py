@@ -21,6 +21,7 @@ from gdnet.derivatives.steps import difference, steps
 from gdnet.layers import Context, Dense, Elementwise, Layer, Params
 from gdnet.losses.base import ElementwiseLossAt
 from gdnet.losses.cross_entropy import CrossEntropyAt
+from gdnet.network.composite import Composite
 from gdnet.network.objective import Objective
 from gdnet.network.sequential import Sequential
 
@@ -37,7 +38,8 @@ def numerical_gradient_of(
     Parameters
     ----------
     objective : Objective, or any function of theta that returns a number
-        For an `Objective` whose network is a `Sequential` the structure of the layers is used.
+        For an `Objective` whose network is a `Sequential` the structure of the layers is used, unless a layer stands in
+        two places or mixes examples.
     theta : (P,)
     method, h
         As in `numerical_gradient`, without `"complex"`.
@@ -64,6 +66,8 @@ def numerical_gradient_of(
     """
     if not isinstance(objective, Objective):
         return numerical_gradient(objective, theta, method, h, max_memory=max_memory)
+    if not apart(objective):
+        return numerical_gradient(lambda v: objective(v).value, theta, method, h, max_memory=max_memory)
     rule = difference(method)
     around = Around(lambda v: objective(v).value, theta, max_memory=max_memory, scalar=True)
     xp, step = around.xp, steps(around, h, 1.0 / (rule.order + 1))
@@ -80,6 +84,13 @@ def numerical_gradient_of(
             bottom = perturbed.values(name, entries, down[block]) if rule.down else around.value
             parts.append((top - bottom) / distance[block])
     return around.finite(xp.concat(parts), np.arange(around.size))
+
+
+def apart(objective: Objective) -> bool:
+    """Whether a parameter stands in one place of the network, and examples in no other's way."""
+    o = objective
+    tied = isinstance(o.net, Composite) and o.net.plan(tuple(o.x.shape[1:])).tied
+    return not (tied or o.mixed or o.loss.mixes_examples)
 
 
 class Link(NamedTuple):

@@ -19,6 +19,7 @@ Host = dict[str, np.ndarray]
 
 TOLERANCE = 1e-7
 """A ten-thousandth of the error of a rule that is 0.1 % wrong; the differences here stay below 1e-8 for gdnet's own."""
+MIXES = ": if it means to mix examples, declare mixes_examples = True"
 STEP = 1e-3
 """Small against the curvature of the rules, large against rounding: the differences err by STEP⁴ and eps / STEP."""
 
@@ -247,6 +248,8 @@ def _leading(s: _Subject, report: Report) -> None:
 
 def _single(s: _Subject, report: Report) -> None:
     """A batch against its examples, one at a time. (What is random in training is drawn for a batch as a whole.)"""
+    if s.layer.mixes_examples:
+        return
     training = not s.layer.stochastic
     y, J = s.call(s.point, training)
     pulled, rows = s.vjp(s.u, J), s.read(J.rows(s.put(s.u[None])))
@@ -257,12 +260,12 @@ def _single(s: _Subject, report: Report) -> None:
         own = s.vjp(s.u[i : i + 1], K)
         xs.append(own.pop("x"))
         singles.append(own)
-    report.compare("batch against single examples", s.get(y), np.concatenate(ys))
-    report.compare("batch against single examples", pulled.pop("x"), np.concatenate(xs))
+    report.compare("batch against single examples", s.get(y), np.concatenate(ys), hint=MIXES)
+    report.compare("batch against single examples", pulled.pop("x"), np.concatenate(xs), hint=MIXES)
     for name, value in pulled.items():
         each = np.stack([own[name] for own in singles])
-        report.compare("batch against single examples", value, each.sum(axis=0))
-        report.compare("rows against single examples", rows[name][0], each)
+        report.compare("batch against single examples", value, each.sum(axis=0), hint=MIXES)
+        report.compare("rows against single examples", rows[name][0], each, hint=MIXES)
 
 
 def _second(s: _Subject, report: Report) -> None:
@@ -271,6 +274,10 @@ def _second(s: _Subject, report: Report) -> None:
         return
     bent = s.flat(s.curve(s.v, s.u))
     report.compare("curve against differences of vjp", bent, s.slope(s.pullback, s.v))
+    w = s.normal(*s.u.shape)
+    report.compare(
+        "curve is linear in gy", s.flat(s.curve(s.v, 2.0 * s.u - 3.0 * w)), 2.0 * bent - 3.0 * s.flat(s.curve(s.v, w))
+    )
     v, u = s.tangent(2), s.normal(2, *s.u.shape)
     each = [{name: value[i] for name, value in v.items()} for i in range(2)]
 
@@ -300,6 +307,9 @@ def _forms(s: _Subject, report: Report) -> None:
         flat = slow[name].reshape(2 * s.n, -1)
         gram += flat @ flat.T
     report.compare("gram", s.get(s.J.gram(s.put(u))), gram.reshape(2, s.n, 2, s.n))
+    squares = s.read(s.J.squares(s.put(u)))
+    for name in rows.keys() & slow.keys():
+        report.compare("squares", squares[name], np.sum(slow[name] ** 2, axis=(0, 1)))
     if s.backend.mutable:
         windows = {name: s.backend.xp.full_like(value, 7.0) for name, value in s.point.items() if name != "x"}
         dx = s.J.vjp_into(s.put(s.u), windows)

@@ -39,8 +39,11 @@ class Report:
         self.subject, self.tolerance = subject, tolerance
         self.findings: dict[str, Finding] = {}
 
-    def compare(self, name: str, claimed: Any, expected: Any, at_least: float = 1e-3) -> None:
-        """Note the largest error of `claimed`, relative to the largest entry expected (or `at_least`)."""
+    def compare(self, name: str, claimed: Any, expected: Any, at_least: float = 1e-3, hint: str = "") -> None:
+        """Note the largest error of `claimed`, relative to the largest entry expected (or `at_least`).
+
+        `hint` says what to do where the error is too large.
+        """
         claimed, expected = np.asarray(claimed), np.asarray(expected)
         if claimed.shape != expected.shape:
             return self._note(Finding(name, np.inf, f"has shape {claimed.shape}, expected {expected.shape}"))
@@ -51,6 +54,7 @@ class Report:
         error = np.where(np.isnan(error), np.inf, error)
         worst = tuple(int(k) for k in np.unravel_index(np.argmax(error), error.shape))
         text = f"entry {worst} is {claimed[worst]:.10g}, expected {expected[worst]:.10g}"
+        text += hint if error[worst] > self.tolerance else ""
         return self._note(Finding(name, float(error[worst]), text))
 
     def require(self, name: str, holds: bool, text: str) -> None:
