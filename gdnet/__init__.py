@@ -40,6 +40,34 @@ _NAMES = {
     ),
     "model": "Model load",
 }
+_ELSEWHERE = {
+    "AbsoluteError": "MAE L1Loss MeanAbsoluteError mae",
+    "BinaryCrossEntropy": "BCE BCELoss BCEWithLogitsLoss BinaryCrossentropy LogLoss",
+    "ConjugateGradient": "CG",
+    "CrossEntropy": "CrossEntropyLoss CategoricalCrossentropy SparseCategoricalCrossentropy NLLLoss",
+    "Dense": "Linear FullyConnected",
+    "EarlyStopping": "EarlyStop",
+    "Hinge": "HingeLoss HingeEmbeddingLoss",
+    "Huber": "HuberLoss SmoothL1Loss",
+    "LevenbergMarquardt": "LM trainlm",
+    "BayesianRegularization": "BR trainbr",
+    "Poisson": "PoissonNLLLoss",
+    "Reshape": "Unflatten",
+    "SiLU": "Swish",
+    "SquaredError": "MSE MSELoss MeanSquaredError mse L2Loss",
+    "StepDecay": "StepLR",
+    "ExponentialDecay": "ExponentialLR",
+    "CosineDecay": "CosineAnnealingLR",
+    "OneCycle": "OneCycleLR",
+    "he_uniform": "kaiming_uniform kaiming_uniform_ HeUniform",
+    "he_normal": "kaiming_normal kaiming_normal_ HeNormal",
+    "glorot_uniform": "xavier_uniform xavier_uniform_ GlorotUniform",
+    "glorot_normal": "xavier_normal xavier_normal_ GlorotNormal",
+    "Model": "Network NeuralNetwork Module",
+    "load": "load_model",
+    "numerical_gradient": "approx_fprime",
+}
+"""What other libraries call it, by gdnet's name."""
 _MODULE_OF = {name: f"gdnet.{module}" for module, names in _NAMES.items() for name in names.split()}
 _SUBMODULES = ("data", "errors", "report", "testing")
 
@@ -54,9 +82,23 @@ def __getattr__(name: str) -> Any:
     elif name in _SUBMODULES:
         value = importlib.import_module(f"gdnet.{name}")
     else:
-        raise AttributeError(f"module 'gdnet' has no attribute {name!r}")
+        raise AttributeError(f"module 'gdnet' has no attribute {name!r}{_hint(name)}")
     globals()[name] = value  # the next look-up finds it without this detour
     return value
+
+
+def _hint(name: str) -> str:
+    """What somebody who wrote this name may have meant: gdnet's name for it, or one that is spelt nearly so."""
+    import difflib
+
+    if name.startswith("_"):
+        return ""
+    meant = next((ours for ours, theirs in _ELSEWHERE.items() if name in theirs.split()), None)
+    if meant is None:
+        lower = {known.lower(): known for known in [*__all__, *_SUBMODULES]}
+        found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.75)
+        meant = lower[found[0]] if found else None
+    return "" if meant is None else f": did you mean gd.{meant}?"
 
 
 def __dir__() -> list[str]:

@@ -2,12 +2,14 @@
 
 import doctest
 import importlib
+import importlib.util
 import subprocess
 import sys
 
 import pytest
 
 import gdnet as gd
+from gdnet.testing.stub import STUB, stub
 
 OPTIONAL = ("array_api_compat.torch", "cupy", "jax", "matplotlib", "safetensors", "scipy", "sklearn", "torch", "tqdm")
 NOT_PUBLIC = {  # of use inside gdnet, or to authors of rules, who import them from their folder
@@ -58,6 +60,51 @@ def test_the_names_that_users_rely_on_exist():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Adamm'"):
         _ = gd.Adamm
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("MSE", "SquaredError"), ("Linear", "Dense"), ("Adamm", "Adam"), ("dense", "Dense"), ("swish", None),
+     ("kaiming_normal_", "he_normal"), ("BCEWithLogitsLoss", "BinaryCrossEntropy"), ("Frobnicate", None)],
+)  # fmt: skip
+def test_an_unknown_name_leads_to_gdnets(theirs, ours):
+    with pytest.raises(AttributeError) as error:
+        getattr(gd, theirs)
+    assert ("did you mean" in str(error.value)) is (ours is not None)
+    assert ours is None or f"gd.{ours}?" in str(error.value)
+
+
+def test_names_of_other_libraries_lead_to_names_that_exist():
+    assert set(gd._ELSEWHERE) <= set(gd.__all__)
+    assert not {name for names in gd._ELSEWHERE.values() for name in names.split()} & set(gd.__all__)
+
+
+def test_editors_know_every_public_name():
+    assert STUB.read_text(encoding="utf-8") == stub(), "names have changed: python -m gdnet.testing.stub"
+
+
+def test_a_misspelt_argument_is_found_by_the_type_checker(tmp_path, request):
+    if importlib.util.find_spec("mypy") is None:
+        (pytest.fail if request.config.getoption("--require-all") else pytest.skip)("mypy is not installed")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import gdnet as gd\n"
+        "gd.Model(gd.Dense(1), loss=gd.SquaredError(), devise='cpu')\n"
+        "gd.Adamm()\n"
+        "found: int = gd.Model(gd.Dense(1), loss=gd.SquaredError()).fit([], [])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "--config-file", "", str(program)],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    found = [line for line in run.stdout.splitlines() if "program.py" in line and "error" in line]
+    assert len(found) == 3, run.stdout
+    assert "devise" in found[0]
+
+
+def test_the_package_can_be_run():
+    run = subprocess.run([sys.executable, "-m", "gdnet", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("gdnet ")
 
 
 def loaded(statement):
