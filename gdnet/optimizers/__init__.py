@@ -1,6 +1,6 @@
 """Optimizers: vector algebra over evaluations."""
 
-from gdnet.optimizers.base import FirstOrder, Info, Optimizer
+from gdnet.optimizers.base import Info, Optimizer
 from gdnet.optimizers.constrained.interior_point import InteriorPoint
 from gdnet.optimizers.constrained.network_functions import OutputConstraint as OutputConstraint
 from gdnet.optimizers.constrained.network_functions import output_bounds as output_bounds
@@ -10,6 +10,7 @@ from gdnet.optimizers.first_order.adam import Adam, AdamW, NAdam
 from gdnet.optimizers.first_order.adaptive import AdaGrad, RMSProp
 from gdnet.optimizers.first_order.averaging import Averaged
 from gdnet.optimizers.first_order.momentum import Momentum, Nesterov
+from gdnet.optimizers.first_order.rule import FirstOrder
 from gdnet.optimizers.first_order.schedules import (
     ConstantRate,
     CosineDecay,
@@ -23,6 +24,7 @@ from gdnet.optimizers.first_order.sgd import SGD
 from gdnet.optimizers.first_order.sign import Lion, Rprop
 from gdnet.optimizers.gauss_newton.bayesian_regularization import BayesianRegularization
 from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
+from gdnet.optimizers.options import Domain, option
 from gdnet.optimizers.result import OptimizeResult
 from gdnet.optimizers.scipy_api.function import FunctionObjective
 from gdnet.optimizers.scipy_api.least_squares import least_squares
@@ -50,6 +52,7 @@ __all__ = [
     "ConjugateGradient",
     "ConstantRate",
     "CosineDecay",
+    "Domain",
     "ExponentialDecay",
     "FirstOrder",
     "FunctionObjective",
@@ -78,5 +81,6 @@ __all__ = [
     "StrongWolfe",
     "least_squares",
     "minimize",
+    "option",
     "quadratic_program",
 ]

@@ -1,9 +1,16 @@
-"""Domains of hyper-parameters: what a field of each name must be, in one table for rules, schedules and solvers."""
+"""Domains of hyper-parameters: what an option may be is written on its field.
+
+    @dataclass(frozen=True)
+    class Rule(FirstOrder):
+        betas: tuple[float, float] = option((0.9, 0.999), PAIR_BELOW_1)
+
+A field without a domain, such as one of a user's own rule, takes what it is given.
+"""
 
 import math
 import numbers
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +19,11 @@ from gdnet.errors import OptionError
 
 
 class Domain(NamedTuple):
-    """Whether a value is allowed, and the words for what is."""
+    """Whether a value is allowed, and the words for what is: `"an even number"` in "must be an even number, got 3".
+
+    >>> Domain(lambda v: v % 2 == 0, "an even number").ok(3)
+    False
+    """
 
     ok: Callable[[Any], bool]
     wanted: str
@@ -30,7 +41,8 @@ def _whole(least: int) -> Domain:
     return _real(lambda v: isinstance(v, int) and v >= least, f"an integer of at least {least}")
 
 
-def _pair(ok: Callable[[float, float], bool], wanted: str) -> Domain:
+def pair(ok: Callable[[float, float], bool], wanted: str) -> Domain:
+    """Two numbers for which `ok` holds; `wanted` says in words what they are."""
     return Domain(lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_is_number, v)) and ok(*v), wanted)
 
 
@@ -52,49 +64,49 @@ INSIDE = _real(lambda v: 0.0 < v < 1.0, "in (0, 1)")
 COUNT, COUNT_FROM_0 = _whole(1), _whole(0)
 FLAG = Domain(lambda v: isinstance(v, bool), "True or False")
 CURVATURE = _one_of("hessian", "gauss_newton")
+PAIR_BELOW_1 = pair(lambda a, b: 0.0 <= a < 1.0 and 0.0 <= b < 1.0, "two numbers in [0, 1)")
+RATE = Domain(lambda v: POSITIVE.ok(v) or _is_schedule(v), POSITIVE.wanted)
+PARAMETERS = Domain(_names_parameters, "a parameter's name, a sequence of names, or a function of a name")
+
+
+def option(default: Any = MISSING, domain: Domain | None = None, **how: Any) -> Any:
+    """A dataclass's field with this default and domain; `how` goes to `dataclasses.field`.
+
+    >>> from dataclasses import dataclass
+    >>> from gdnet.optimizers import SGD
+    >>> @dataclass(frozen=True, repr=False)
+    ... class Damped(SGD):
+    ...     damping: float = option(0.5, FRACTION)
+    >>> Damped(damping=1.5)
+    Traceback (most recent call last):
+    gdnet.errors.OptionError: Damped: damping must be in [0, 1), got 1.5
+    """
+    return field(default=default, metadata={"domain": domain}, **how)
+
 
 DOMAINS: dict[str, Domain] = {
-    # first-order rules
-    "lr": POSITIVE,
-    "FirstOrder.lr": Domain(lambda v: POSITIVE.ok(v) or _is_schedule(v), POSITIVE.wanted),
-    "eps": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "decay_on": Domain(_names_parameters, "a parameter's name, a sequence of names, or a function of a name"),
-    "l1": NOT_NEGATIVE,
-    "clip_value": POSITIVE,
-    "clip_norm": POSITIVE,
-    "momentum": FRACTION,
-    "alpha": FRACTION,
-    "decay": FRACTION,
-    "betas": _pair(lambda a, b: 0.0 <= a < 1.0 and 0.0 <= b < 1.0, "two numbers in [0, 1)"),
-    "momentum_decay": NOT_NEGATIVE,
-    "lr_decay": NOT_NEGATIVE,
-    "initial_accumulator_value": NOT_NEGATIVE,
-    "etas": _pair(lambda a, b: 0.0 < a < 1.0 < b < math.inf, "two numbers with 0 < first < 1 < second"),
-    "step_sizes": _pair(lambda a, b: 0.0 < a <= b < math.inf, "two numbers with 0 < smallest <= largest"),
-    # schedules
-    "gamma": POSITIVE,
-    "step_size": COUNT,
-    "T_max": COUNT,
-    "total_iters": COUNT,
-    "total_steps": COUNT,
-    "eta_min": NOT_NEGATIVE,
-    "start_factor": _real(lambda v: 0.0 < v <= 1.0, "in (0, 1]"),
-    "pct_start": INSIDE,
-    "max_lr": POSITIVE,
-    "div_factor": POSITIVE,
-    "final_div_factor": POSITIVE,
-    # all solvers
-    "goal": _real(lambda v: not math.isnan(v), "a number"),
-    "min_grad": NOT_NEGATIVE,
+    # arguments of functions have a bare name, fields of solvers that of their class before it
+    "Solver.goal": _real(lambda v: not math.isnan(v), "a number"),
+    "Solver.min_grad": NOT_NEGATIVE,
     "max_iter": COUNT_FROM_0,
-    "max_time": NOT_NEGATIVE_OR_INF,
+    "Solver.max_iter": COUNT_FROM_0,
+    "InteriorPoint.max_iter": COUNT_FROM_0,
+    "Solver.max_time": NOT_NEGATIVE_OR_INF,
+    "InteriorPoint.max_time": NOT_NEGATIVE_OR_INF,
     "ftol": NOT_NEGATIVE,
+    "Solver.ftol": NOT_NEGATIVE,
     "xtol": NOT_NEGATIVE,
+    "Solver.xtol": NOT_NEGATIVE,
     "gtol": NOT_NEGATIVE,
+    "Solver.gtol": NOT_NEGATIVE,
     "tol": POSITIVE,
+    "InteriorPoint.tol": POSITIVE,
     "max_nfev": COUNT,
-    "line_search": Domain(callable, "a line search such as StrongWolfe()"),
+    "BFGS.line_search": Domain(callable, "a line search such as StrongWolfe()"),
+    "ConjugateGradient.line_search": Domain(callable, "a line search such as StrongWolfe()"),
+    "GradientDescent.line_search": Domain(callable, "a line search such as StrongWolfe()"),
+    "LBFGS.line_search": Domain(callable, "a line search such as StrongWolfe()"),
+    "Newton.line_search": Domain(callable, "a line search such as StrongWolfe()"),
     # line searches
     "Armijo.c1": INSIDE,
     "StrongWolfe.c1": INSIDE,
@@ -105,7 +117,9 @@ DOMAINS: dict[str, Domain] = {
     "HagerZhang.theta": INSIDE,
     "HagerZhang.gamma": INSIDE,
     "HagerZhang.rho": _real(lambda v: 1.0 < v < math.inf, "a finite number above 1"),
-    "max_evals": COUNT,
+    "Armijo.max_evals": COUNT,
+    "StrongWolfe.max_evals": COUNT,
+    "HagerZhang.max_evals": COUNT,
     # one solver each
     "BFGS.self_scaling": FLAG,
     "LBFGS.history": COUNT,
@@ -120,7 +134,8 @@ DOMAINS: dict[str, Domain] = {
     "NewtonCG.radius": POSITIVE,
     "NewtonCG.forcing": INSIDE,
     "NewtonCG.eta": _real(lambda v: 0.0 <= v < 0.25, "in [0, 0.25)"),
-    "max_products": COUNT,
+    "NewtonCG.max_products": COUNT,
+    "HessianFree.max_products": COUNT,
     "HessianFree.damping": POSITIVE,
     "HessianFree.curvature": CURVATURE,
     "HessianFree.decay": _real(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
@@ -148,13 +163,16 @@ DOMAINS: dict[str, Domain] = {
     "InteriorPoint.scaling": FLAG,
     "InteriorPoint.verbose": Domain(lambda v: isinstance(v, int) and v >= 0, "0, 1 or 2"),
 }
-"""Field: domain. An entry "Class.field" holds for that class and what inherits from it, before one of the bare name."""
+"""What the fields of solvers may be, "Class.field", and the arguments of functions."""
 
 
 def domain_of(kind: type, name: str) -> Domain | None:
-    """The domain of a class's field; None for a field that is not in the table, such as one of a user's own rule."""
-    qualified = (DOMAINS.get(f"{base.__name__}.{name}") for base in kind.__mro__)
-    return next((domain for domain in qualified if domain is not None), DOMAINS.get(name))
+    """The domain of a class's field; one that a subclass redefines without a domain keeps that of the base class."""
+    for base in kind.__mro__:
+        own = vars(base).get("__dataclass_fields__", {}).get(name)
+        if own is not None and own.metadata.get("domain") is not None:
+            return own.metadata["domain"]
+    return next((DOMAINS[key] for base in kind.__mro__ if (key := f"{base.__name__}.{name}") in DOMAINS), None)
 
 
 def _is_schedule(value: Any) -> bool:

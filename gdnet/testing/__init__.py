@@ -3,6 +3,7 @@
 from gdnet.testing.layers import check_layer
 from gdnet.testing.losses import check_loss
 from gdnet.testing.maps import check_map
+from gdnet.testing.optimizers import check_optimizer
 from gdnet.testing.report import CheckFailed, Report
 
-__all__ = ["CheckFailed", "Report", "check_layer", "check_loss", "check_map"]
+__all__ = ["CheckFailed", "Report", "check_layer", "check_loss", "check_map", "check_optimizer"]

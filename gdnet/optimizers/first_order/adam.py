@@ -5,12 +5,13 @@ With t = 1 for the first step: m⁺ = β₁ m + (1 - β₁) g, v⁺ = β₂ v + 
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gdnet.backend import Array, backend_of, overridable
-from gdnet.optimizers.base import FirstOrder
+from gdnet.optimizers.first_order.rule import FirstOrder
 from gdnet.optimizers.first_order.schedules import Schedule
+from gdnet.optimizers.options import NOT_NEGATIVE, PAIR_BELOW_1, POSITIVE, RATE, option
 
 
 class AdamState(NamedTuple):
@@ -70,8 +71,8 @@ class Adam(FirstOrder):
     array([0.5])
     """
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    betas: tuple[float, float] = option((0.9, 0.999), PAIR_BELOW_1)
+    eps: float = option(1e-8, POSITIVE)
 
     def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> Any:
         return AdamState(step, lr, xp.zeros_like(theta), xp.zeros_like(theta))
@@ -95,7 +96,7 @@ class AdamW(Adam):
     array([0.])
     """
 
-    weight_decay: float = field(default=1e-2, kw_only=True)
+    weight_decay: float = option(1e-2, NOT_NEGATIVE, kw_only=True)
     decoupled = True
 
 
@@ -143,8 +144,8 @@ class NAdam(Adam):
     array([0.472])
     """
 
-    lr: float | Schedule = 2e-3
-    momentum_decay: float = 4e-3
+    lr: float | Schedule = option(2e-3, RATE)
+    momentum_decay: float = option(4e-3, NOT_NEGATIVE)
 
     def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> NAdamState:
         return NAdamState(step, lr, xp.zeros_like(theta), xp.zeros_like(theta), xp.ones_like(lr))

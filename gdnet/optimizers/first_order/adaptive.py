@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gdnet.backend import Array, backend_of, overridable
-from gdnet.optimizers.base import FirstOrder
+from gdnet.optimizers.first_order.rule import FirstOrder
 from gdnet.optimizers.first_order.schedules import Schedule
+from gdnet.optimizers.options import FRACTION, NOT_NEGATIVE, POSITIVE, RATE, option
 
 
 class SquareState(NamedTuple):
@@ -47,10 +48,10 @@ class AdaGrad(FirstOrder):
     array([0.5])
     """
 
-    lr: float | Schedule = 1e-2
-    lr_decay: float = 0.0
-    initial_accumulator_value: float = 0.0
-    eps: float = 1e-10
+    lr: float | Schedule = option(1e-2, RATE)
+    lr_decay: float = option(0.0, NOT_NEGATIVE)
+    initial_accumulator_value: float = option(0.0, NOT_NEGATIVE)
+    eps: float = option(1e-10, POSITIVE)
 
     def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> SquareState:
         return SquareState(step, lr, xp.full_like(theta, self.initial_accumulator_value))
@@ -74,9 +75,9 @@ class RMSProp(FirstOrder):
     array([0.])
     """
 
-    lr: float | Schedule = 1e-2
-    alpha: float = 0.99
-    eps: float = 1e-8
+    lr: float | Schedule = option(1e-2, RATE)
+    alpha: float = option(0.99, FRACTION)
+    eps: float = option(1e-8, POSITIVE)
 
     def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> SquareState:
         return SquareState(step, lr, xp.zeros_like(theta))

@@ -7,8 +7,9 @@ from typing import Any
 
 from gdnet.backend import Array, backend_of
 from gdnet.errors import OptionError
-from gdnet.optimizers.base import FirstOrder, Objective, Optimizer
-from gdnet.optimizers.options import check_options, short_repr
+from gdnet.optimizers.base import Objective, Optimizer
+from gdnet.optimizers.first_order.rule import FirstOrder
+from gdnet.optimizers.options import FRACTION, check_options, option, short_repr
 from gdnet.vector import Layout
 
 
@@ -46,7 +47,7 @@ class Averaged(Optimizer):
     """
 
     optimizer: FirstOrder
-    decay: float | None = 0.999
+    decay: float | None = option(0.999, FRACTION)
 
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, FirstOrder):

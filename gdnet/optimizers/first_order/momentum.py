@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gdnet.backend import Array, backend_of, overridable
-from gdnet.optimizers.base import FirstOrder
+from gdnet.optimizers.first_order.rule import FirstOrder
+from gdnet.optimizers.options import FRACTION, option
 
 
 class MomentumState(NamedTuple):
@@ -47,7 +48,7 @@ class Momentum(FirstOrder):
     array([0.])
     """
 
-    momentum: float = 0.9
+    momentum: float = option(0.9, FRACTION)
 
     def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> MomentumState:
         return MomentumState(step, lr, xp.zeros_like(theta))

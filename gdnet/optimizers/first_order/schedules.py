@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, backend_of
-from gdnet.optimizers.options import check_options, options_of, short_repr
+from gdnet.optimizers.options import (
+    COUNT,
+    INSIDE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Domain,
+    check_options,
+    option,
+    options_of,
+    short_repr,
+)
+
+START = Domain(lambda v: POSITIVE.ok(v) and v <= 1.0, "in (0, 1]")
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,7 +71,7 @@ class ConstantRate(Schedule):
     0.1
     """
 
-    lr: float
+    lr: float = option(domain=POSITIVE)
 
     def rule(self, xp: Any, t: Array) -> Array:
         return 0.0 * t + self.lr
@@ -74,9 +86,9 @@ class StepDecay(Schedule):
     [0.8, 0.8, 0.4, 0.4, 0.2]
     """
 
-    lr: float
-    step_size: int
-    gamma: float = 0.1
+    lr: float = option(domain=POSITIVE)
+    step_size: int = option(domain=COUNT)
+    gamma: float = option(0.1, POSITIVE)
 
     def rule(self, xp: Any, t: Array) -> Array:
         return self.lr * self.gamma ** xp.floor(t / self.step_size)
@@ -91,8 +103,8 @@ class ExponentialDecay(Schedule):
     [0.8, 0.4, 0.2, 0.1]
     """
 
-    lr: float
-    gamma: float
+    lr: float = option(domain=POSITIVE)
+    gamma: float = option(domain=POSITIVE)
 
     def rule(self, xp: Any, t: Array) -> Array:
         return self.lr * self.gamma**t
@@ -111,9 +123,9 @@ class CosineDecay(Schedule):
     [0.2, 0.1, 0.0, 0.0]
     """
 
-    lr: float
-    T_max: int
-    eta_min: float = 0.0
+    lr: float = option(domain=POSITIVE)
+    T_max: int = option(domain=COUNT)
+    eta_min: float = option(0.0, NOT_NEGATIVE)
 
     def rule(self, xp: Any, t: Array) -> Array:
         part = xp.minimum(t / self.T_max, 1.0)
@@ -132,8 +144,8 @@ class LinearWarmup(Schedule):
     """
 
     schedule: Schedule | float
-    total_iters: int = 5
-    start_factor: float = 1.0 / 3.0
+    total_iters: int = option(5, COUNT)
+    start_factor: float = option(1.0 / 3.0, START)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,11 +171,11 @@ class OneCycle(Schedule):
     [0.04, 1.0, 4e-06, 4e-06]
     """
 
-    max_lr: float
-    total_steps: int
-    pct_start: float = 0.3
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
+    max_lr: float = option(domain=POSITIVE)
+    total_steps: int = option(domain=COUNT)
+    pct_start: float = option(0.3, INSIDE)
+    div_factor: float = option(25.0, POSITIVE)
+    final_div_factor: float = option(1e4, POSITIVE)
 
     def rule(self, xp: Any, t: Array) -> Array:
         first = self.max_lr / self.div_factor

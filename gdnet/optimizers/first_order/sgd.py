@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gdnet.backend import Array, backend_of, overridable
-from gdnet.optimizers.base import FirstOrder
+from gdnet.optimizers.first_order.rule import FirstOrder
 
 
 class SGDState(NamedTuple):

@@ -1,12 +1,14 @@
 """Steps that use the gradient's sign alone: Lion and Rprop."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gdnet.backend import Array, backend_of, overridable
 from gdnet.errors import OptionError
-from gdnet.optimizers.base import FirstOrder
+from gdnet.optimizers.first_order.rule import FirstOrder
 from gdnet.optimizers.first_order.schedules import Schedule
+from gdnet.optimizers.options import PAIR_BELOW_1, RATE, option, pair
 
 
 class LionState(NamedTuple):
@@ -39,8 +41,8 @@ class Lion(FirstOrder):
     array([0.5, 1.5])
     """
 
-    lr: float | Schedule = 1e-4
-    betas: tuple[float, float] = (0.9, 0.99)
+    lr: float | Schedule = option(1e-4, RATE)
+    betas: tuple[float, float] = option((0.9, 0.99), PAIR_BELOW_1)
     decoupled = True
 
     def start(self, xp: Any, theta: Array, step: Array, lr: Array) -> LionState:
@@ -71,6 +73,10 @@ def rprop_update(
     return theta - xp.sign(gradient) * sizes, gradient, sizes, step + 1
 
 
+ETAS = pair(lambda a, b: 0.0 < a < 1.0 < b < math.inf, "two numbers with 0 < first < 1 < second")
+STEP_SIZES = pair(lambda a, b: 0.0 < a <= b < math.inf, "two numbers with 0 < smallest <= largest")
+
+
 @dataclass(frozen=True, repr=False)
 class Rprop(FirstOrder):
     """Each parameter has a step size Δ of its own: θ⁺ = θ - sign(g) Δ⁺ (torch `Rprop`). For full batches.
@@ -92,9 +98,9 @@ class Rprop(FirstOrder):
     array([0.5])
     """
 
-    lr: float | Schedule = 1e-2
-    etas: tuple[float, float] = (0.5, 1.2)
-    step_sizes: tuple[float, float] = (1e-6, 50.0)
+    lr: float | Schedule = option(1e-2, RATE)
+    etas: tuple[float, float] = option((0.5, 1.2), ETAS)
+    step_sizes: tuple[float, float] = option((1e-6, 50.0), STEP_SIZES)
 
     def __post_init__(self) -> None:
         super().__post_init__()
