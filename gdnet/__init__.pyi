@@ -100,11 +100,13 @@ from gdnet.optimizers import Armijo as Armijo
 from gdnet.optimizers import HagerZhang as HagerZhang
 from gdnet.optimizers import HessianFree as HessianFree
 from gdnet.optimizers import StrongWolfe as StrongWolfe
+from gdnet.optimizers import Domain as Domain
 from gdnet.optimizers import FunctionObjective as FunctionObjective
 from gdnet.optimizers import OptimizeResult as OptimizeResult
 from gdnet.optimizers import Solver as Solver
 from gdnet.optimizers import least_squares as least_squares
 from gdnet.optimizers import minimize as minimize
+from gdnet.optimizers import option as option
 from gdnet.optimizers import quadratic_program as quadratic_program
 from gdnet.training import CSVLog as CSVLog
 from gdnet.training import Callback as Callback
