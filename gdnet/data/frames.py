@@ -1,6 +1,5 @@
 """DataFrames of pandas, polars and pyarrow as columns of cells, known by their methods: none of them is needed."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,17 +25,21 @@ def frame_columns(frame: Any) -> tuple[list[str], list[Sequence[str] | np.ndarra
         if frame.ndim != 2:
             raise DataError("a table with columns was expected, got one column: give series.to_frame()")
         names, series = list(frame.columns), [frame.iloc[:, j] for j in range(frame.shape[1])]
-    found = [_cells(str(name), column) for name, column in zip(names, series, strict=True)]
+    found = [cells_of(str(name), column) for name, column in zip(names, series, strict=True)]
     return [str(name) for name in names], found
 
 
-def _cells(name: str, column: Any) -> Sequence[str] | np.ndarray:
+def cells_of(name: str, column: Any) -> Sequence[str] | np.ndarray:
+    """One column as numbers or cells.
+
+    >>> cells_of("a", np.asarray([1.0, np.nan])), cells_of("b", np.asarray(["x", None]))
+    (array([ 1., nan]), ['x', ''])
+    """
     values = np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
     if values.ndim != 1:
         raise DataError(f"the column {name!r} must hold one value a row, got shape {values.shape}")
     if values.dtype.kind in "fiu":
-        numbers = values.astype(np.float64)
-        return values if np.isfinite(numbers).all() else ["" if math.isnan(v) else repr(float(v)) for v in numbers]
+        return values if not np.isinf(values).any() else ["" if v != v else repr(v) for v in values.tolist()]
     if values.dtype.kind == "c":
         raise DataError(f"the column {name!r} holds complex numbers: give their real and imaginary parts")
     if values.dtype.kind == "m":
@@ -51,6 +54,8 @@ def _dates(values: np.ndarray) -> list[str]:
 def _text(name: str, value: Any) -> str:
     if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
         return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     if isinstance(value, complex):
         raise DataError(f"the column {name!r} holds complex numbers: give their real and imaginary parts")
     if isinstance(value, (list, tuple, dict, set, np.ndarray)):

@@ -85,6 +85,8 @@ def read_csv(
 def read_npz(path: str | Path, *, x: str = "x", t: str = "t") -> tuple[np.ndarray, np.ndarray]:
     """`x, t` from a file that `numpy.savez(path, x=x, t=t)` wrote; `x=` and `t=` give other names.
 
+    Where there is no "x", "X" is taken, and "y" where there is no "t".
+
     Raises
     ------
     FileError
@@ -100,6 +102,10 @@ def read_npz(path: str | Path, *, x: str = "x", t: str = "t") -> tuple[np.ndarra
             stored = np.load(file, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise FileError(f"{path} is not an .npz archive: save it with numpy.savez(path, x=x, t=t)")
+            if x == "x" and "x" not in stored and "X" in stored:
+                x = "X"
+            if t == "t" and "t" not in stored and "y" in stored:
+                t = "y"
             missing = [name for name in (x, t) if name not in stored]
             if missing:
                 raise FileError(

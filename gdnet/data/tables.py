@@ -10,7 +10,7 @@ import numpy as np
 
 from gdnet.checks import is_whole
 from gdnet.data.columns import Column, Source, classes, columns_of, decide_task, one_hot_columns
-from gdnet.data.frames import frame_columns, is_frame, read_frame
+from gdnet.data.frames import cells_of, frame_columns, is_frame, read_frame
 from gdnet.data.text import read_cells
 from gdnet.errors import DataError, OptionError
 
@@ -120,6 +120,29 @@ def read_table(
     return _make(of, names, raw, named, target, features, drop, task, missing, decimal, notes)
 
 
+def table_of_arrays(path: Any, x: np.ndarray, t: np.ndarray, **how: Any) -> Table:
+    """The same from two arrays of a file: x with one example a row, t with its target or targets."""
+    x, t = x.reshape(len(x), -1) if x.size else x.reshape(len(x), 0), t.reshape(len(t), -1) if t.size else t[:, None]
+    names = [str(j) for j in range(x.shape[1])] + (["t"] if t.shape[1] == 1 else [f"t{j}" for j in range(t.shape[1])])
+    of = Source(str(path), lambda i: f"row {i}")
+    if not len(x) or not x.shape[1]:
+        raise of.fail(f"there are no examples: x has shape {x.shape}")
+    try:
+        raw = [cells_of(name, column) for name, column in zip(names, (*x.T, *t.T), strict=True)]
+    except DataError as error:
+        raise of.fail(str(error)) from error
+    asked: dict[str, Any] = {
+        "target": names[x.shape[1] :],
+        "features": None,
+        "drop": (),
+        "task": None,
+        "missing": "error",
+        "decimal": None,
+        "notes": [],
+    } | how
+    return _make(of, names, raw, True, **asked)
+
+
 def _make(
     of: Source, names: list[str], raw: Sequence[Any], named: bool, target: Any, features: Any, drop: Any,
     task: str | None, missing: str, decimal: str | None, notes: list[str],
@@ -183,7 +206,11 @@ class _Finder:
     def all(self, wanted: Any, role: str) -> list[int]:
         """The numbers of the columns that were asked for, each once."""
         several = isinstance(wanted, (list, tuple, set, frozenset))
-        found = [self.one(item, role) for item in (wanted if several else [wanted])]
+        items = list(wanted) if several else [wanted]
+        for item in [item for item in items if isinstance(item, str) and "," in item and item not in self.names]:
+            at = items.index(item)
+            items[at : at + 1] = [part.strip() for part in item.split(",")]
+        found = [self.one(item, role) for item in items]
         return list(dict.fromkeys(found))
 
     def one(self, wanted: Any, role: str) -> int:
@@ -204,8 +231,9 @@ class _Finder:
         if number is not None and -k <= number < k:
             return int(number) % k
         known = f"the columns are {', '.join(map(repr, self.names))}" if self.named else "the file has no names"
-        close = difflib.get_close_matches(str(wanted), self.names, 1) if self.named else []
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        lower = {name.lower(): name for name in self.names} if self.named else {}
+        close = difflib.get_close_matches(str(wanted).lower(), lower, 1)
+        hint = f"; did you mean {lower[close[0]]!r}?" if close else ""
         raise OptionError(
             f"{role} must be the name of a column or its number, from 0 to {k - 1}, got {wanted!r}: {known}{hint}"
         )

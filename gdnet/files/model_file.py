@@ -76,6 +76,11 @@ class Saved(NamedTuple):
 def read(path: str | Path) -> Saved:
     """The model in a model file or a checkpoint."""
     tensors, content = archive.read(path, (MODEL, CHECKPOINT))
+    if content.get("settings", {}).get("standardised"):
+        raise FileError(
+            f"{str(path)!r} is a checkpoint of `gdnet train`, whose network takes standardised features: it is for "
+            f"--resume; load model.safetensors beside it, which takes and gives the units of the table"
+        )
     return Saved(Path(path), content.get("settings", content), tensors)
 
 

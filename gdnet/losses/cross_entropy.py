@@ -88,6 +88,8 @@ def target_rows(xp: Any, y: Array, t: Array, smoothing: float, device: Any) -> t
     """(t, Σt) with one row of smoothed targets, (1 - s) t + s Σt / k, for each row of logits; labels sum to 1."""
     k, total = y.shape[-1], 1.0
     if t.ndim < y.ndim:
+        narrow = str(t.dtype).endswith(("int8", "int16", "bool"))  # the numbers of many classes would wrap in them
+        t = xp.astype(t, xp.int32) if narrow else t
         t = xp.astype(xp.expand_dims(t, axis=-1) == xp.arange(k, dtype=t.dtype, device=device), y.dtype)
     else:
         t = xp.astype(t, y.dtype) if t.dtype != y.dtype else t

@@ -121,3 +121,14 @@ def test_sample_weight_refused(weight, error):
     check_sample_weight(np.asarray([0, 1]), 2)
     with pytest.raises(error, match="sample_weight"):
         check_sample_weight(np.asarray(weight), 2)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int64"])
+def test_labels_of_few_bits_and_many_classes(bk, dtype):
+    """The numbers of 300 classes do not fit into eight bits; the labels do."""
+    labels = np.asarray([0, 44, 127, 3])
+    z = np.random.default_rng(0).standard_normal((4, 300))
+    found = CrossEntropy().at(bk.backend, bk.put(z), bk.put(labels.astype(dtype), dtype), None)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    assert float(bk.get(found.value)) == pytest.approx(-log_p[range(4), labels].mean(), rel=1e-12)
+    np.testing.assert_allclose(bk.get(found.gradient), (np.exp(log_p) - np.eye(300)[labels]) / 4, atol=1e-12)

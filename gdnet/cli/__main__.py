@@ -1,0 +1,7 @@
+"""`python -m gdnet.cli`."""
+
+import sys
+
+from gdnet.cli import main
+
+sys.exit(main())
