@@ -13,11 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from gdnet.backend import get_backend
-from gdnet.backend.numpy.compiler import chain, program
+from gdnet.backend.numpy.compiler import chain, links
 from gdnet.backend.numpy.compiler.chain import ChainKernel
 from gdnet.layers import Dense, Elementwise, ReLU, Sigmoid, SiLU, Tanh
 from gdnet.losses import SquaredError
@@ -65,13 +66,9 @@ def traced(activation: type[Elementwise], rule: Any) -> list[ChainKernel]:
     x, t = np.random.default_rng(0).random((32, 8), np.float32), np.ones((32, 3), np.float32)
     theta = net.parameters(like=x)
     state = rule.init(theta)
-    before = program.ChainKernel
-    program.ChainKernel = noted  # type: ignore[assignment, misc]
-    try:
+    with mock.patch.object(links, "ChainKernel", noted):
         for _ in range(3):
             theta, state, _ = step(theta, state, x, t)
-    finally:
-        program.ChainKernel = before  # type: ignore[misc]
     return made
 
 

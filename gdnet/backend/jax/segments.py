@@ -138,7 +138,10 @@ class Interpreter:
         return recut(value, self.shapes)
 
     def constant(self, value: Any) -> Any:
-        """A mask over the parameters says the same of a whole window: then it is a number there."""
+        """A constant as long as theta is cut as well; where it is the same in a whole part, as one number broadcast.
+
+        A weight decay of some parameters only is such a constant: 1 in the windows that it acts on and 0 in others.
+        """
         if np.shape(value) != self.shape or isinstance(value, jax.core.Tracer):
             return value
         parts = host_parts(np.asarray(value), self.shapes)
@@ -155,26 +158,45 @@ class Interpreter:
         return bind(eqn, [whole(a) for a in args])
 
     def by_parts(self, eqn: Any, name: str, args: list[Any]) -> Any:
-        """The result where one of the rules for cut vectors applies, else None."""
-        params, shapes = eqn.params, [np.shape(a) for a in args]
-        if name in ELEMENTWISE and any(map(is_cut, args)) and all(s in ((), self.shape) for s in shapes):
-            n = len(self.spans)
-            rows = [[a] * n if s == () else self.cut(a).parts for a, s in zip(args, shapes, strict=True)]
-            return Cut([bind(eqn, row)[0] for row in zip(*rows, strict=True)])
-        if name == "broadcast_in_dim" and shapes[0] == ():
-            return Cut([lax.broadcast(args[0], shape) for shape in self.shapes])
-        if is_window(eqn) and is_cut(args[0]):
-            return window(args[0].flat, params["start_indices"][0], params["limit_indices"][0])
-        if name == "dynamic_update_slice" and shapes[0] == self.shape and isinstance(eqn.invars[2], Literal):
-            return self.updated(self.cut(args[0]), whole(args[1]), int(args[2]))
-        if name == "concatenate" and eqn.outvars[0].aval.shape == self.shape:
-            return self.cut(Cut([whole(a) for a in args]))
-        if name in REDUCTIONS and is_cut(args[0]) and shapes[0] == self.shape and params["axes"] == (0,):
-            return functools.reduce(REDUCTIONS[name], [bind(eqn, [part])[0] for part in self.cut(args[0]).flat])
-        if name == "dot_general" and params["dimension_numbers"] == INNER_PRODUCT and shapes == [self.shape] * 2:
-            pairs = zip(self.cut(args[0]).flat, self.cut(args[1]).flat, strict=True)
-            return functools.reduce(lax.add, [bind(eqn, pair)[0] for pair in pairs])
-        return None
+        """The result where the rule of this operation applies to cut vectors, else None."""
+        rule = RULES.get(name)
+        return None if rule is None else rule(self, eqn, args)
+
+    def _elementwise(self, eqn: Any, args: list[Any]) -> Cut | None:
+        shapes = [np.shape(a) for a in args]
+        if not any(map(is_cut, args)) or any(s not in ((), self.shape) for s in shapes):
+            return None
+        n = len(self.spans)
+        rows = [[a] * n if s == () else self.cut(a).parts for a, s in zip(args, shapes, strict=True)]
+        return Cut([bind(eqn, row)[0] for row in zip(*rows, strict=True)])
+
+    def _reduced(self, eqn: Any, args: list[Any]) -> Any:
+        if not is_cut(args[0]) or np.shape(args[0]) != self.shape or eqn.params["axes"] != (0,):
+            return None
+        parts = [bind(eqn, [part])[0] for part in self.cut(args[0]).flat]
+        return functools.reduce(REDUCTIONS[eqn.primitive.name], parts)
+
+    def _broadcast(self, eqn: Any, args: list[Any]) -> Cut | None:
+        return Cut([lax.broadcast(args[0], shape) for shape in self.shapes]) if np.shape(args[0]) == () else None
+
+    def _window(self, eqn: Any, args: list[Any]) -> Any:
+        if not is_window(eqn) or not is_cut(args[0]):
+            return None
+        return window(args[0].flat, eqn.params["start_indices"][0], eqn.params["limit_indices"][0])
+
+    def _updated(self, eqn: Any, args: list[Any]) -> Cut | None:
+        if np.shape(args[0]) != self.shape or not isinstance(eqn.invars[2], Literal):
+            return None
+        return self.updated(self.cut(args[0]), whole(args[1]), int(args[2]))
+
+    def _joined(self, eqn: Any, args: list[Any]) -> Cut | None:
+        return self.cut(Cut([whole(a) for a in args])) if eqn.outvars[0].aval.shape == self.shape else None
+
+    def _inner_product(self, eqn: Any, args: list[Any]) -> Any:
+        if eqn.params["dimension_numbers"] != INNER_PRODUCT or any(np.shape(a) != self.shape for a in args):
+            return None
+        pairs = zip(self.cut(args[0]).flat, self.cut(args[1]).flat, strict=True)
+        return functools.reduce(lax.add, [bind(eqn, pair)[0] for pair in pairs])
 
     def updated(self, vector: Cut, update: Any, start: int) -> Cut:
         """`vector` with `update` from `start` on."""
@@ -186,6 +208,18 @@ class Interpreter:
                 piece = window([update], lo - start, hi - start)
                 vectors[i] = piece if hi - lo == b - a else lax.dynamic_update_slice(vectors[i], piece, (lo - a,))
         return Cut([v.reshape(shape) for v, shape in zip(vectors, self.shapes, strict=True)])
+
+
+RULES: dict[str, Callable[[Interpreter, Any, list[Any]], Any]] = {
+    **dict.fromkeys(ELEMENTWISE, Interpreter._elementwise),
+    **dict.fromkeys(REDUCTIONS, Interpreter._reduced),
+    "broadcast_in_dim": Interpreter._broadcast,
+    "slice": Interpreter._window,
+    "dynamic_update_slice": Interpreter._updated,
+    "concatenate": Interpreter._joined,
+    "dot_general": Interpreter._inner_product,
+}
+"""What is done to cut vectors, by the name of the operation; a rule that does not apply gives None."""
 
 
 def bind(eqn: Any, args: Sequence[Any]) -> list[Any]:

@@ -1,10 +1,13 @@
 """A compiled step gives what the step gives, bit for bit, or is not used."""
 
+import textwrap
+
 import numpy as np
 import pytest
 
 import gdnet as gd
 from gdnet.backend import get_backend
+from gdnet.backend.numpy import compiler
 from gdnet.backend.numpy.compiler import chain
 from gdnet.backend.numpy.compiler.step import CHECKED_CALLS, MAX_PROGRAMS, WORTHWHILE, CompiledStep, Program
 from gdnet.backend.numpy.compiler.trace import opaque
@@ -442,3 +445,16 @@ def test_one_number_times_a_row_keeps_the_rule_of_matmul():
         with np.errstate(all="ignore"):
             np.testing.assert_array_equal(compiled(a, b)[0], a @ b)
     assert used(compiled)
+
+
+@pytest.mark.skipif(chain.compiled is None, reason="chains are joined in another way without the compiled loops")
+def test_the_program_in_the_description_of_the_compiler_is_the_one_that_is_written():
+    def step(w, x):
+        y = x @ w
+        y += 1.0
+        return w - 0.1 * (x.T @ (y * y))
+
+    compiled = get_backend().compile(step, donate=(0,), strict=True)
+    compiled(np.ones((3, 2)), np.ones((4, 3)))
+    (program,) = compiled.programs.values()
+    assert textwrap.indent(program.source, "    ") in compiler.__doc__

@@ -57,9 +57,9 @@ _AS_C = (  # in the same order, without the last two
     "{} <= {} ? (T)1 : (T)0", "SQRT({})", "-{}", "ABS({})", "{2} + {0} * {1}", "{2} - {0} * {1}",
 )  # fmt: skip
 BYTES = 5
-"""What a call takes in the code of a chain: operation, result, and three operands, the last one repeated."""
+"""Bytes of one operation in the code of a chain: operation, result, and three operands, the last one repeated."""
 ROOMS, SPREADS = 6, 2
-"""How many results and how many spread operands one chain keeps to itself at a time."""
+"""Scratch arrays of a chain: 6 for intermediate results, 2 more for operands that are spread over rows or columns."""
 
 BLOCK = 1 << 16
 """Elements of one part where NumPy's functions do the work: few enough that the parts of all arrays stay in the cache

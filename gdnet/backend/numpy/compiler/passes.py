@@ -47,6 +47,20 @@ def is_elementwise(function: Any) -> bool:
     return isinstance(function, np.ufunc) and function.signature is None
 
 
+def with_typed_numbers(call: Call, function: Any) -> tuple:
+    """Python's numbers as arrays without axes, of the dtype that they would become: NumPy converts them faster."""
+    arrays = values(call.args)
+    dtypes = {v.dtype for v in (*arrays, *call.results)}
+    if (
+        not (isinstance(function, np.ufunc) or function in OPERATIONS)
+        or len(dtypes) != 1
+        or not any(v.shape for v in arrays)
+    ):
+        return call.args
+    (dtype,) = dtypes
+    return tuple(np.asarray(a, dtype) if type(a) in (int, float) and dtype.kind == "f" else a for a in call.args)
+
+
 def direct(call: Call) -> tuple[Any, dict[str, Any]]:
     """The function and options that do the very same with less ceremony."""
     plain = len(call.args) == 1 and not set(call.kwargs) - {"axis", "keepdims", "out"}
@@ -109,9 +123,10 @@ def _merged(calls: list[Call]) -> list[Call]:
 
 
 def _renamed(calls: list[Call], outputs: list[Value]) -> tuple[list[Call], list[Value]]:
-    """An elementwise result written over an array of the step's own is a value of its own: `z += b` is `z2 = z + b`.
+    """Rename in-place updates, as in static single assignment: `z += b` becomes `z2 = z + b`.
 
-    Where it lies is decided later. Arrays that are also seen through views keep being written.
+    Then a call can be told from its like, and moved. Where z2 lies is decided when the program is written. Only arrays
+    of the step's own are renamed, and only those that are not also seen through views.
     """
     seen = {v.root for call in calls for v in call.results if v.root is not v}
     made = {v for call in calls for v in call.results if v.root is v} - seen
@@ -120,15 +135,26 @@ def _renamed(calls: list[Call], outputs: list[Value]) -> tuple[list[Call], list[
     for call in calls:
         target = call.writes
         call = _with(call, now)
-        if target in made and target.in_rows and is_elementwise(call.function) and set(call.kwargs) == {"out"}:
-            floats = [a for a in call.args if isinstance(a, Value) and a.dtype == target.dtype]
-            numbers = [a for a in call.args if type(a) in (int, float) and target.dtype.kind == "f"]
-            fits = len(floats) + len(numbers) == len(call.args) and any(a.shape == target.shape for a in floats)
-            if fits and _gives(call.function, target.dtype):
-                now[target] = Value(f"{target.name}_{len(found)}", None, target.shape, target.dtype)
-                call = Call(call.function, call.args, {}, (now[target],))
+        if target in made and _fills(call, target):
+            now[target] = Value(f"{target.name}_{len(found)}", None, target.shape, target.dtype)
+            call = Call(call.function, call.args, {}, (now[target],))
         found.append(call)
     return found, [now.get(v, v) for v in outputs]
+
+
+def _fills(call: Call, target: Value) -> bool:
+    """Whether the call without `out` would make an array like `target`: of its shape, dtype and order."""
+    if not target.in_rows or not is_elementwise(call.function) or set(call.kwargs) != {"out"}:
+        return False
+    arrays = [a for a in call.args if isinstance(a, Value)]
+    numbers = [a for a in call.args if type(a) in (int, float)]
+    return (
+        len(arrays) + len(numbers) == len(call.args)
+        and all(a.dtype == target.dtype for a in arrays)
+        and (not numbers or target.dtype.kind == "f")
+        and any(a.shape == target.shape for a in arrays)
+        and _gives(call.function, target.dtype)
+    )
 
 
 def _gives(function: np.ufunc, dtype: np.dtype) -> bool:
@@ -184,21 +210,34 @@ def _converted(calls: list[Call], outputs: list[Value]) -> list[Call]:
     uses.update(outputs)
     given = {v.root for v in outputs}
     written = {call.writes.root for call in calls if call.writes is not None}
-    truths: dict[Value, Call] = {}
+    comparisons: dict[Value, Call] = {}
     found: list[Call] = []
     for call in calls:
-        source = call.args[0] if call.args and isinstance(call.args[0], Value) else None
-        if is_astype(call.function) and source in truths and call.results[0] not in given:
-            compare = truths[source]
-            if all(v.dtype == call.results[0].dtype for v in reads(compare)):
-                found.remove(compare)
-                call = replace(compare, results=call.results)
-        elif call.function in OPERATIONS and call.results and call.results[0].dtype == bool and not call.kwargs:
-            (result,) = call.results
-            if uses[result] == 1 and result.shape and not written & {v.root for v in reads(call)}:
-                truths[result] = call
+        compare = comparisons.get(call.args[0]) if is_astype(call.function) else None
+        if compare is not None and call.results[0] not in given and _is_of(call.results[0].dtype, compare):
+            found.remove(compare)
+            call = replace(compare, results=call.results)
+        elif _compares(call) and uses[call.results[0]] == 1 and written.isdisjoint(v.root for v in reads(call)):
+            comparisons[call.results[0]] = call
         found.append(call)
     return found
+
+
+def _compares(call: Call) -> bool:
+    """Whether it compares arrays, element by element, by an operation of chains."""
+    result = call.results[0] if call.results else None
+    return (
+        call.function in OPERATIONS
+        and not call.kwargs
+        and result is not None
+        and result.dtype == bool
+        and result.shape != ()
+    )
+
+
+def _is_of(dtype: np.dtype, call: Call) -> bool:
+    """Whether all that the call reads is of this dtype."""
+    return all(v.dtype == dtype for v in reads(call))
 
 
 @dataclass(eq=False)
@@ -249,7 +288,10 @@ def _chained(calls: list[Call], outputs: list[Value]) -> list[Call]:
 
 
 def _with_scaled_sums(links: list[Call], uses: Counter[Value]) -> list[Call]:
-    """A product with a number that goes into one sum or difference and nowhere else is made along with it."""
+    """Fuse a product with a number s into the one sum or difference that uses it, to `c + a s` or `c - a s`.
+
+    Both roundings stay: the product is rounded, then the sum.
+    """
     products: dict[Value, tuple[Value, Any]] = {}
     found: list[Call] = []
     for link in links:

@@ -8,8 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from gdnet.backend.numpy.compiler.chain import OPERATIONS, ROOMS, SPREADS, ChainKernel, spread
-from gdnet.backend.numpy.compiler.passes import Chain, direct, is_elementwise, reads, simplified, takes_out, values
+from gdnet.backend.numpy.compiler.links import ChainLine
+from gdnet.backend.numpy.compiler.passes import (
+    Chain,
+    direct,
+    is_elementwise,
+    reads,
+    simplified,
+    takes_out,
+    with_typed_numbers,
+)
 from gdnet.backend.numpy.compiler.trace import Call, Tape, Value
 
 
@@ -116,16 +124,16 @@ class Writer:
         if form is None:
             return "None"
         if form == "leaf":
-            return self._text(next(values))
+            return self.text(next(values))
         kind, forms = form
         inside = "".join(f"{self._packed(f, values)}, " for f in forms)
-        return f"{'' if kind is tuple else self._constant(kind.__name__, kind)}({inside})"
+        return f"{'' if kind is tuple else self.constant(kind.__name__, kind)}({inside})"
 
     # -- one call -----------------------------------------------------------------------------------------------------
 
     def _lines(self, i: int, call: Call) -> list[str]:
         """The source of one call; nothing where the call is made here, once and for all."""
-        lines = self._chain(i, call) if isinstance(call, Chain) else self._line(i, call)
+        lines = ChainLine(self, i, call).lines() if isinstance(call, Chain) else self._line(i, call)
         for root in {v.root for v in reads(call)}:
             if self.last[root] == i and root in self.pieces:
                 self.arena.give(self.pieces.pop(root))
@@ -143,7 +151,7 @@ class Writer:
         if len(call.results) == 1:
             result = call.results[0]
             target = result.name
-            place = self._place(i, result, reads(call) if is_elementwise(call.function) else [], direct(call)[0])
+            place = self.place(i, result, reads(call) if is_elementwise(call.function) else [], direct(call)[0])
             if place and call.function is np.empty_like:
                 return []
             if place:
@@ -153,11 +161,11 @@ class Writer:
 
     def _called(self, call: Call, more: list[str] | None = None) -> str:
         function, kwargs = direct(call)
-        arguments = [*map(self._text, _with_typed_numbers(call, function))]
-        arguments += [f"{name}={self._text(item)}" for name, item in kwargs.items()]
-        return f"{self._constant(_label(function), function)}({', '.join([*arguments, *(more or [])])})"
+        arguments = [*map(self.text, with_typed_numbers(call, function))]
+        arguments += [f"{name}={self.text(item)}" for name, item in kwargs.items()]
+        return f"{self.constant(_label(function), function)}({', '.join([*arguments, *(more or [])])})"
 
-    def _place(self, i: int, result: Value, operands: list[Value], function: Any) -> str:
+    def place(self, i: int, result: Value, operands: list[Value], function: Any) -> str:
         """Where the result of call i goes: a buffer, or a donated argument; empty where NumPy makes a new array.
 
         `operands` are those in whose place the result may lie, if they are not needed after this call.
@@ -181,68 +189,15 @@ class Writer:
         else:
             self.pieces[result] = self.arena.take(size)
         self.made[result] = self.arena.array(self.pieces[result], result.shape, result.dtype)
-        return self._text(result)
+        return self.text(result)
 
-    def _chain(self, i: int, chain: Chain) -> list[str]:
-        """One call of a kernel for all calls of the chain, after lines that make room for results that are given back.
+    def new_array(self, result: Value) -> str:
+        return f"{self.constant('empty_', np.empty)}({result.shape}, {self.constant('c', result.dtype)})"
 
-        A result may take the place of an operand only if no later link needs that operand, and never that of one that
-        is spread: its row is read again for every part of the whole.
-        """
-        (first,) = chain.calls[0].results
-        lines: list[str] = []
-        rooms: dict[Value, int] = {}
-        steps: list[tuple[int, list[int | str]]] = []  # operation; result and operands, as a room or as a text
-        numbers: set[int | str] = set()
-        final = {v: k for k, link in enumerate(chain.calls) for v in reads(link)}
-        freed = {v.root: k for v, k in sorted(final.items(), key=lambda item: item[1])}  # its last view counts
-        for v in final:
-            if v.shape not in (first.shape, ()):
-                freed.pop(v.root, None)
-
-        def room(among: int) -> int:
-            return next((r for r in range(among) if r not in rooms.values()), -1)
-
-        for k, link in enumerate(chain.calls):
-            (result,) = link.results
-            operands: list[int | str] = []
-            for a in _with_typed_numbers(link, link.function):
-                if isinstance(a, Value) and a not in rooms and a.shape not in (first.shape, ()):
-                    into = spread(a.shape, first.shape)
-                    rooms[a] = room(ROOMS + SPREADS)
-                    steps.append((OPERATIONS[into], [rooms[a], self._text(a)]))
-                operands.append(rooms[a] if isinstance(a, Value) and a in rooms else self._text(a))
-                if np.shape(a) == ():
-                    numbers.add(operands[-1])
-            for v, end in final.items():
-                if end <= k:
-                    rooms.pop(v, None)
-            ended = [v for v, end in freed.items() if end <= k]
-            if result not in chain.results and (free := room(ROOMS)) >= 0:
-                rooms[result] = free
-                steps.append((OPERATIONS[link.function], [free, *operands]))
-                continue
-            place = self._place(i, result, ended, link.function)
-            if result not in self.made:
-                empty = f"{self._constant('empty_', np.empty)}({result.shape}, {self._constant('c', result.dtype)})"
-                lines.append(f"{result.name} = {place or empty}")
-            steps.append((OPERATIONS[link.function], [self._text(result), *operands]))
-        for v in [v for v in self.pieces if v not in self.last]:  # results without a room, needed nowhere else
+    def give_back_unread(self) -> None:
+        """Buffers of results that nothing reads."""
+        for v in [v for v in self.pieces if v not in self.last]:
             self.arena.give(self.pieces.pop(v))
-        places = list(dict.fromkeys(item for _, items in steps for item in items if isinstance(item, str)))
-        number = {text: k for k, text in enumerate(places)}
-        calls = [
-            (step, *(number[i] if isinstance(i, str) else len(places) + i for i in items)) for step, items in steps
-        ]
-        kernel = ChainKernel(
-            calls, len(places), first.shape, first.dtype, {k for k, text in enumerate(places) if text in numbers}
-        )
-        said = "; ".join(map(self._said, chain.calls))
-        return [*lines, f"{self._constant('chain_', kernel)}({', '.join(places)})  # {said}"]
-
-    def _said(self, link: Call) -> str:
-        """A link as a line of its own would say it."""
-        return f"{self._text(link.results[0])} = {link.function.__name__}({', '.join(map(self._text, link.args))})"
 
     def _is_view_of_buffer(self, call: Call) -> bool:
         return _is_view(call) and all(v in self.made for v in reads(call))
@@ -252,35 +207,21 @@ class Writer:
             return self.made[item]
         return type(item)(map(self._array, item)) if isinstance(item, (tuple, list)) else item
 
-    def _text(self, item: Any) -> str:
+    def text(self, item: Any) -> str:
         if isinstance(item, Value):
-            return self._constant("b", self.made[item]) if item in self.made else item.name
+            return self.constant("b", self.made[item]) if item in self.made else item.name
         if isinstance(item, (tuple, list)):
-            inside = ", ".join(map(self._text, item))
+            inside = ", ".join(map(self.text, item))
             return f"[{inside}]" if isinstance(item, list) else f"({inside},)"
         literal = item is None or isinstance(item, (bool, int)) or (type(item) is float and math.isfinite(item))
-        return repr(item) if literal else self._constant("c", item)
+        return repr(item) if literal else self.constant("c", item)
 
-    def _constant(self, prefix: str, item: Any) -> str:
+    def constant(self, prefix: str, item: Any) -> str:
         """The name under which the program knows this object."""
         if id(item) not in self.known:
             self.known[id(item)] = f"{prefix}{len(self.names)}"
             self.names[self.known[id(item)]] = item
         return self.known[id(item)]
-
-
-def _with_typed_numbers(call: Call, function: Any) -> tuple:
-    """Python's numbers as arrays without axes, of the dtype that they would become: NumPy converts them faster."""
-    arrays = values(call.args)
-    dtypes = {v.dtype for v in (*arrays, *call.results)}
-    if (
-        not (isinstance(function, np.ufunc) or function in OPERATIONS)
-        or len(dtypes) != 1
-        or not any(v.shape for v in arrays)
-    ):
-        return call.args
-    (dtype,) = dtypes
-    return tuple(np.asarray(a, dtype) if type(a) in (int, float) and dtype.kind == "f" else a for a in call.args)
 
 
 def _is_view(call: Call) -> bool:
