@@ -37,7 +37,7 @@ class Scorer:
     def predict(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> Array:
         """The network's outputs, (n, ...)."""
         size = min(batch_size, len(data))
-        with device_memory(self.backend, size):
+        with device_memory(self.backend, size, lambda n: self._predict(theta, next(Feed(data, n, False).epoch(0))[0])):
             parts = [self._predict(theta, x) for x, *_ in Feed(data, size, shuffle=False).epoch(0)]
         whole = parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
         return self.backend.xp.asarray(whole, copy=True) if self._is_given(whole, theta, data) else whole
@@ -51,7 +51,9 @@ class Scorer:
     def scores(self, theta: Array, data: Dataset, batch_size: int = CHUNK) -> dict[str, float]:
         """`{"loss": ..., metric: ...}`, weighted means over the examples; read from the device at the end."""
         feed = Feed(data, min(batch_size, len(data)), shuffle=False)
-        with device_memory(self.backend, feed.batch_size):
+        with device_memory(
+            self.backend, feed.batch_size, lambda n: self._score(theta, *next(Feed(data, n, False).epoch(0)))
+        ):
             found = [self._score(theta, *batch) for batch in feed.epoch(0)]
         weights, (losses, *sums) = feed.weights(0), [self._on_host(part) for part in zip(*found)]
         scores = {"loss": float(np.dot(losses, weights) / np.sum(weights))}

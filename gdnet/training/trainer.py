@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gdnet.backend import Array
 from gdnet.backend.out_of_memory import device_memory
 from gdnet.checks import check_count, check_fraction, check_names, check_switch
@@ -128,11 +130,24 @@ class Trainer:
         """Run until the epochs are done or something stops it."""
         scored = any(data is not None for data in self._scored)
         try:
-            with device_memory(run.backend, run.feed.batch_size or len(run.feed.data)):
+            examples = run.feed.batch_size or len(run.feed.data)
+            attempt = None if run.optimizer.full_batch else partial(self._attempt, run)
+            with device_memory(run.backend, examples, attempt):
                 train(run, self._step_of_epoch, self._scores if scored else None)
         except BaseException:
             self.steps.clear()  # its buffers may be what left too little memory
             raise
+
+    def _attempt(self, run: Run, examples: int) -> None:
+        """What a fit with so many examples at a time needs of memory: three steps, of parameters that nobody keeps."""
+        self.steps.clear()
+        step, backend = self._step_of_epoch(), run.backend
+        theta = backend.asarray(np.zeros(self.model.layout.size), self.model.dtype)
+        state = run.optimizer.init(theta)
+        batch = next(iter(Feed(run.feed.data, examples, shuffle=False).epoch(0)))
+        for _ in range(3):
+            theta, state, _ = step(theta, state, *batch)
+        backend.synchronize()
 
     def _scores(self, theta: Array) -> dict[str, float]:
         """What the history holds beside the loss of an epoch."""

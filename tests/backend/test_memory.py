@@ -1,5 +1,7 @@
 """Out of memory, by simulation: what was asked for, what is left, which batch size fits."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -57,16 +59,16 @@ def test_other_errors_pass():
 
 
 @pytest.mark.parametrize("call", ["fit", "predict", "evaluate"])
-def test_fit_and_predict_say_it(call, monkeypatch):
-    """The library's own error is met at the public edge, and the model stays usable."""
+@pytest.mark.parametrize(("most", "advice"), [(10, "batch_size=8 or less"), (0, "not even one example")])
+def test_the_advice_has_been_tried(call, most, advice, monkeypatch):
+    """The library's own error is met at the public edge: the first array alone would let 16 examples pass."""
     backend = get_backend("cpu")
     model = gd.Model(gd.Sequential(gd.Dense(2, 1)), gd.SquaredError())
     x, t = np.ones((64, 2), "float32"), np.ones((64, 1), "float32")
-    expected = model.predict(x)
-    full = [True]
+    expected, limit = model.predict(x), [most]
 
     def matmul(self, a, b, out=None):
-        if full[0]:
+        if a.shape[0] > limit[0] and a.shape[-1] == 2:
             raise MemoryError(2 * GIB)
         return np.matmul(a, b, out=out)
 
@@ -75,14 +77,45 @@ def test_fit_and_predict_say_it(call, monkeypatch):
     monkeypatch.setattr(type(backend), "memory", lambda self: (0, GIB))
     model = gd.Model(model.net, model.loss)
     calls = {
-        "fit": lambda: model.fit(x, t, batch_size=64, verbose=0),
-        "predict": lambda: model.predict(x),
-        "evaluate": lambda: model.evaluate(x, t),
+        "fit": lambda size: model.fit(x, t, batch_size=size, verbose=0),
+        "predict": lambda size: model.predict(x, batch_size=size),
+        "evaluate": lambda size: model.evaluate(x, t, batch_size=size),
     }
-    with pytest.raises(DeviceError, match=r"2\.0 GiB were asked for, 1\.0 GiB are left.*batch_size=16 or less"):
-        calls[call]()
-    full[0] = False
-    np.testing.assert_array_equal(model.predict(x), expected)
+    with pytest.raises(DeviceError, match=rf"2\.0 GiB were asked for, 1\.0 GiB are left.*{advice}"):
+        calls[call](64)
+    before = np.array(model.theta)
+    if most:
+        calls[call](8)
+    limit[0] = 64
+    np.testing.assert_array_equal(gd.Model(model.net, model.loss).predict(x), expected)
+    assert call == "fit" or np.array_equal(model.theta, before), "an attempt leaves no trace"
+
+
+def test_an_attempt_finds_the_memory_of_what_failed_free():
+    """Arrays of the failed step live in its frames, which the error's traceback holds, and so does `with`."""
+
+    class Big:
+        pass
+
+    alive, seen = weakref.WeakSet(), []
+
+    def work(backend):
+        held = Big()
+        alive.add(held)
+        backend.used = 7 * GIB
+        raise MemoryError(8 * GIB)
+
+    def attempt(n):
+        seen.append((n, len(alive)))
+        if n > 64:
+            raise MemoryError(GIB)
+
+    backend = Small(np, "gpu")
+    with pytest.raises(DeviceError, match="batch_size=64 or less") as caught, device_memory(backend, 1000, attempt):
+        work(backend)
+    assert not alive, "who catches the error can go on at once"
+    assert caught.value.code == "out-of-memory"
+    assert seen == [(256, 0), (128, 0), (64, 0)]
 
 
 def test_what_the_libraries_say():

@@ -38,6 +38,7 @@ class Gemm:
 
         self.library = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
         self.stream, self.tf32, self.handle = stream, tf32, ctypes.c_void_p()
+        self.rows_of_ones: dict[tuple[int, str], Any] = {}
         _check(self.library.cublasCreate_v2(ctypes.byref(self.handle)), "cublasCreate")
         if stream is None:
             return
@@ -71,6 +72,13 @@ class Gemm:
             "cublasGemmEx",
         )  # fmt: skip
         return c
+
+    def ones(self, size: int, dtype: Any) -> Any:
+        """A row of ones, (1, size), kept as long as this object: made while a step warms up, it is in no graph."""
+        name = size, str(dtype)
+        if name not in self.rows_of_ones:
+            self.rows_of_ones[name] = cp.ones((1, size), dtype)
+        return self.rows_of_ones[name]
 
     def stack(self, a: Any, b: Any) -> Any:
         """a[i] @ b[i] for (s, m, k) and (s, k, n); a single matrix serves all of the other stack."""

@@ -158,6 +158,7 @@ class CudaRecorder:
         from gdnet.backend.cupy.products import captured_by
 
         self.cp.cuda.get_current_stream().synchronize()  # the copies of the arguments are there
+        self.cp.get_default_memory_pool().free_all_blocks()  # the graph's own pool cannot take what eager steps left
         try:
             with self.cp.cuda.using_allocator(self.pool.malloc), self.stream, captured_by(self.gemm):
                 yield self

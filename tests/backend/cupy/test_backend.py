@@ -69,7 +69,7 @@ def host_gemm(cupy):
     from gdnet.backend.cupy.cublas import Gemm
 
     gemm = Gemm.__new__(Gemm)
-    gemm.library, gemm.handle, gemm.tf32, gemm.stream = HostBlas(), None, False, "own"
+    gemm.library, gemm.handle, gemm.tf32, gemm.stream, gemm.rows_of_ones = HostBlas(), None, False, "own", {}
     return gemm
 
 
@@ -208,6 +208,37 @@ def test_tensordot_dot_inner_and_vecdot_are_captured(cupy, monkeypatch):
     for found, expected in cases:
         assert found.shape == expected.shape
         np.testing.assert_allclose(under(found), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_captured_step_sums_rows_by_a_product_with_ones(cupy, monkeypatch, dtype):
+    """Into a window at an odd place. One column, TF32 and eager steps keep CuPy's sum."""
+    from gdnet.backend.cupy.products import captured_by
+
+    host_arrays(cupy, monkeypatch)
+    made_ones, summed = [], []
+
+    def ones(shape, dtype):
+        made_ones.append(shape)
+        return over(cupy, np.ones(shape, dtype))
+
+    monkeypatch.setattr(cupy, "ones", ones)
+    monkeypatch.setattr(cupy, "sum", lambda a, axis, out: summed.append(a.shape))
+    a, whole = np.random.default_rng(0).standard_normal((7, 3)).astype(dtype), np.full(5, np.nan, dtype)
+    backend, p, window = made(), over(cupy, a), over(cupy, whole)[1:4]
+    gemm = host_gemm(cupy)
+    with captured_by(gemm):
+        for _ in range(3):
+            backend.sum_rows(p, window)
+        backend.sum_rows(p[:, :1], window[:1])
+    np.testing.assert_allclose(whole[1:4], a.sum(axis=0), rtol=1e-5)
+    assert np.isnan(whole[[0, 4]]).all()
+    assert (made_ones, summed) == ([(1, 7)], [(7, 1)])
+    gemm.tf32 = True
+    with captured_by(gemm):
+        backend.sum_rows(p, window)
+    backend.sum_rows(p, window)
+    assert summed[1:] == [(7, 3), (7, 3)]
 
 
 def test_large_stacks_go_in_pieces(cupy, monkeypatch):
