@@ -55,9 +55,9 @@ def jax_kernels(step: GdnetStep) -> tuple[int, str]:
 def cuda_nodes(step: GdnetStep) -> tuple[int | None, str]:
     """Nodes of the captured graph, which is one launch; None where the step runs eagerly."""
     captured = getattr(step.step, "captured", None)
-    graph = getattr(getattr(getattr(captured, "launch", None), "__self__", None), "graph", None)
-    if graph is None:
+    if captured is None:
         return None, "kernels in one graph"
+    graph = captured.sides[0].launch.__self__.graph
     count = ctypes.c_size_t(0)
     status = ctypes.CDLL("libcuda.so.1").cuGraphGetNodes(ctypes.c_void_p(int(graph)), None, ctypes.byref(count))
     return (None if status else count.value), "kernels in one graph"

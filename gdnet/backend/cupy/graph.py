@@ -3,6 +3,10 @@
 The step is a pure function that never looks at a value, so it can be run on copies to warm up, recorded once for given
 shapes, and replayed. Its arrays then have fixed places: arguments are copied into theirs unless they already stand
 there, as the results of the call before do when they were donated.
+
+Parameters and state have two places, and the step two graphs: one reads the first and writes the second, the other
+reads the second and writes the first. So nothing is overwritten that is still to be read, and nothing is copied back:
+an update kernel asks `destination` where its result goes.
 """
 
 import contextlib
@@ -10,7 +14,8 @@ import functools
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from operator import is_
+from typing import Any, NamedTuple
 
 from gdnet.backend.cupy.refusal import refusal
 from gdnet.backend.tree import flatten, unflatten
@@ -19,61 +24,108 @@ from gdnet.errors import OptionError
 WARM_UP = 2
 
 
+class Destinations(threading.local):
+    """Where results go, by the `id` of the argument that they follow, while this thread records a step."""
+
+    places: dict[int, Any] = {}  # noqa: RUF012 (replaced, never changed, where it is not a thread's own)
+
+
+destinations = Destinations()
+
+
+def destination(argument: Any, fresh: Callable[[Any], Any]) -> Any:
+    """The array for the result that follows `argument`, such as the next θ: its other place, or a fresh array.
+
+    A place is handed out once in a recording: a second update from the same argument is not the step's result, or the
+    first one is not, and the one that is gets copied at the end.
+    """
+    if not destinations.places:
+        return fresh(argument)
+    place = destinations.places.pop(id(argument), None)
+    return fresh(argument) if place is None else place
+
+
+class Side(NamedTuple):
+    """One graph: the places that it reads, its launch, and the arrays that it leaves its results in."""
+
+    places: list[Any]
+    launch: Callable[[], None]
+    results: list[Any]
+
+
 class Captured:
     """One recorded step for one signature of arguments."""
 
     def __init__(self, device: Any, step: Callable, leaves: list[Any], form: Any, donated: int) -> None:
-        """`donated` is the number of leading leaves whose places the results take."""
+        """`donated` is the number of leading leaves that the results replace."""
         self.device, self.donated = device, donated
-        self.places = [device.copy(leaf) for leaf in leaves]
+        first = [device.copy(leaf) for leaf in leaves]
+        second = [*(device.copy(place) for place in first[:donated]), *first[donated:]]
         with device.recording() as recorder:
             for _ in range(WARM_UP):  # compiles kernels and makes handles; pure, so nothing is changed by it
-                step(*unflatten(form, iter(self.places)))
+                step(*unflatten(form, iter(first)))
+            self.sides = [self._record(recorder, step, form, first, second)]
+            if donated:
+                self.sides.append(self._record(recorder, step, form, second, first))
+
+    def _record(self, recorder: Any, step: Callable, form: Any, places: list[Any], others: list[Any]) -> Side:
+        n = self.donated
+        destinations.places = {id(p): q for p, q in zip(places[:n], others, strict=False) if p is not q}
+        try:
             recorder.begin()
-            results, self.form = flatten(step(*unflatten(form, iter(self.places))))
-            self._settle(results)
-            self.launch = recorder.end()
+            results, self.form = flatten(step(*unflatten(form, iter(places))))
+            self._settle(results, places, others)
+            # The graph writes to the results: they must stay alive as long as it does.
+            return Side(places, recorder.end(), [*others[:n], *results[n:]])
+        finally:
+            destinations.places = {}
 
-    def _settle(self, results: list[Any]) -> None:
-        """Record the moves of the new parameters and state into the places of the old ones.
+    def _settle(self, results: list[Any], places: list[Any], others: list[Any]) -> None:
+        """Record the moves of those new parameters and states that are not in their other places already.
 
-        A result that shows a place other than its own (an argument handed through, a window of one) is copied first,
-        or the moves would change it.
+        What is handed through, such as a learning rate, needs one place alone. A result that shows another one's place
+        is copied first, or the moves would change it.
         """
-        places, n = self.places, self.donated
+        n = self.donated
         if [_kind(r) for r in results[:n]] != [_kind(p) for p in places[:n]]:
             raise TypeError("a step that gives its arguments back changed must keep their shapes and dtypes")
+        for i in range(n):
+            if results[i] is places[i]:
+                others[i] = places[i]
         for i, result in enumerate(results):
-            own = i < n and result is places[i]
-            if not own and any(self.device.overlap(result, place) for place in places[:n]):
+            own = i < n and result is others[i]
+            if not own and any(self.device.overlap(result, other) for other in others[:n]):
                 results[i] = self.device.copy(result)
-        for place, result in zip(places, results[:n], strict=False):
-            if result is not place:
-                place[...] = result
-        self.results = [*places[:n], *results[n:]]  # the graph writes there: they must stay alive as long as it does
+        for other, result in zip(others[:n], results, strict=False):
+            if result is not other:
+                other[...] = result
 
     def fits(self, leaves: list[Any]) -> bool:
         """Whether these arguments have the recorded shapes and dtypes."""
-        if len(leaves) != len(self.places):
+        places = self._side(leaves).places
+        if len(leaves) != len(places):
             return False
-        return all(
-            leaf is place or _kind(leaf) == _kind(place) for leaf, place in zip(leaves, self.places, strict=True)
-        )
+        return all(leaf is place or _kind(leaf) == _kind(place) for leaf, place in zip(leaves, places, strict=True))
+
+    def _side(self, leaves: list[Any]) -> Side:
+        """The graph in whose places most arguments stand; the first one for new arguments."""
+        n = self.donated
+        return max(self.sides, key=lambda side: sum(map(is_, leaves[:n], side.places)))
 
     def __call__(self, leaves: list[Any]) -> Any:
-        moves = [(place, leaf) for place, leaf in zip(self.places, leaves, strict=True) if leaf is not place]
-        donated = [place for place, leaf in zip(self.places[: self.donated], leaves, strict=False) if leaf is not place]
-        if donated:  # results stand there, and may come back as another argument: copied before they change
+        places, launch, results = self._side(leaves)
+        n = self.donated
+        moves = [(place, leaf) for place, leaf in zip(places, leaves, strict=True) if leaf is not place]
+        changed = [place for place, leaf in zip(places[:n], leaves, strict=False) if leaf is not place]
+        if changed:  # a result of the call before may come back as another argument: copied before it changes
             moves = [
-                (place, self.device.copy(leaf) if any(self.device.overlap(leaf, p) for p in donated) else leaf)
+                (place, self.device.copy(leaf) if any(self.device.overlap(leaf, p) for p in changed) else leaf)
                 for place, leaf in moves
             ]
         for place, leaf in moves:
             place[...] = leaf
-        self.launch()
-        kept = self.results[: self.donated]
-        fresh = [self.device.copy(r) for r in self.results[self.donated :]]
-        return unflatten(self.form, iter([*kept, *fresh]))
+        launch()
+        return unflatten(self.form, iter([*results[:n], *map(self.device.copy, results[n:])]))
 
 
 def _kind(array: Any) -> tuple[tuple[int, ...], Any]:

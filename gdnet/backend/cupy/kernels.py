@@ -7,6 +7,7 @@ from typing import Any
 import cupy as cp
 
 from gdnet.backend.base import Array, Backend
+from gdnet.backend.cupy.graph import destination
 from gdnet.backend.cupy.sources import (
     ACTIVATIONS,
     BIASED,
@@ -53,7 +54,7 @@ def _update(name: str) -> Callable:
     models = [given.index(result.removesuffix("1")) for result in made]
 
     def update(backend: Backend, *args: Any) -> tuple[Array, ...]:
-        return elementwise(name)(*args, *[cp.empty_like(args[i]) for i in models])
+        return elementwise(name)(*args, *[destination(args[i], cp.empty_like) for i in models])
 
     return update
 

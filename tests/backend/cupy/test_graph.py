@@ -1,6 +1,7 @@
 """The logic of captured steps without a GPU: a stand-in records NumPy calls as closures over the arrays they write."""
 
 import contextlib
+import sys
 import warnings
 from typing import ClassVar
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 import gdnet as gd
-from gdnet.backend.cupy.graph import CapturedStep
+from gdnet.backend.cupy.graph import CapturedStep, destination
+from gdnet.backend.cupy.sources import UPDATES
 from gdnet.backend.numpy.backend import NumpyBackend
 from gdnet.errors import OptionError
 
@@ -30,11 +32,11 @@ class Taped(np.ndarray):
             f(*plain, out=target, **kwargs)
             Taped.note(lambda: f(*plain, out=target, **kwargs))
             return out[0]
-        return again(lambda: f(*plain, **kwargs), ())
+        return repeated(lambda: f(*plain, **kwargs), ())
 
     def __array_function__(self, function, types, args, kwargs):
         plain, options = untaped(args), {k: untaped(v) for k, v in kwargs.items()}
-        return again(lambda: function(*plain, **options), plain)
+        return repeated(lambda: function(*plain, **options), plain)
 
     def __setitem__(self, index, value):
         target, plain = untaped(self), untaped(value)
@@ -43,7 +45,7 @@ class Taped(np.ndarray):
 
     def astype(self, *args, **kwargs):
         plain = untaped(self)
-        return again(lambda: plain.astype(*args, **kwargs), ())
+        return repeated(lambda: plain.astype(*args, **kwargs), ())
 
     def _read(self, *args):
         raise RuntimeError("a value was read on the host")
@@ -57,7 +59,7 @@ def untaped(a):
     return type(a)(map(untaped, a)) if type(a) in (list, tuple) else a
 
 
-def again(run, args):
+def repeated(run, args):
     """The result of `run()`, which is brought up to date when the tape is played; views need no more than that."""
     found = np.asarray(run())
     inputs = [a for a in args if isinstance(a, np.ndarray)]
@@ -70,7 +72,7 @@ class Recorder:
     """Stands for `CudaRecorder`."""
 
     def __init__(self, fail_at=""):
-        self.fail_at, self.copies, self.launches = fail_at, 0, 0
+        self.fail_at, self.copies, self.launches, self.nodes = fail_at, 0, 0, []
         self._fail("recorder")
 
     def _fail(self, where):
@@ -79,7 +81,7 @@ class Recorder:
 
     def copy(self, array):
         self.copies += 1
-        return again(lambda: np.array(untaped(array)), ())
+        return repeated(lambda: np.array(untaped(array)), ())
 
     def overlap(self, a, b):
         return np.may_share_memory(untaped(a), untaped(b))
@@ -98,6 +100,7 @@ class Recorder:
     def end(self):
         self._fail("end")
         tape, Taped.tape = Taped.tape, None
+        self.nodes.append(len(tape))
 
         def launch():
             self.launches += 1
@@ -178,16 +181,110 @@ def test_dropout_masks_advance():
     assert len(values) > 5
 
 
-def test_donated_arrays_stay_where_they_are():
+def test_donated_arrays_have_two_places_and_are_not_copied():
     step, theta, state = problem(gd.Adam())
     captured, made = capture(step)
-    for _ in range(3):
+    seen = []
+    for _ in range(6):
         theta, state, _ = captured(theta, state, *data())
+        seen.append((theta, *state))
     before = made[0].copies
-    again_theta, again_state, _ = captured(theta, state, *data())
-    assert again_theta is theta
-    assert all(a is b for a, b in zip(again_state, state, strict=True))
+    theta, state, _ = captured(theta, state, *data())
     assert made[0].copies - before == 1, "the loss alone is copied out"
+    assert all(a is b for a, b in zip(seen[-2], (theta, *state), strict=True)), "every second call the same place"
+    assert seen[-1][0] is not seen[-2][0]
+    assert seen[-1][3] is not seen[-2][3]
+    assert state.lr is seen[-1][2], "what is handed through has one place"
+
+
+def one_kernel(name):
+    """An update as one operation, like CUDA's: its results are where `destination` says."""
+    given, made = ([part.split()[-1] for part in text.split(", ")] for text in UPDATES[name][:2])
+    models = [given.index(result.removesuffix("1")) for result in made]
+    modules = [module for path, module in sys.modules.items() if path.startswith("gdnet.optimizers.")]
+    (body,) = {vars(module)[name].body for module in modules if name in vars(module)}
+
+    def kernel(backend, *args):
+        outs = [destination(args[i], lambda a: np.empty_like(untaped(a)).view(Taped)) for i in models]
+
+        def run():
+            for out, found in zip(outs, body(backend.xp, *untaped(args)), strict=True):
+                np.copyto(untaped(out), found)
+
+        run()
+        Taped.note(run)
+        return tuple(outs)
+
+    return kernel
+
+
+PLAIN = [
+    gd.SGD(lr=0.1), gd.Momentum(lr=0.1), gd.Nesterov(lr=0.1), gd.AdaGrad(), gd.RMSProp(), gd.Adam(), gd.NAdam(),
+    gd.Lion(), gd.Rprop(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", PLAIN, ids=repr)
+def test_an_update_is_one_node(optimizer, monkeypatch):
+    """Its results are written where they belong: θ, m, v and the number of the step are copied nowhere."""
+    monkeypatch.setattr(NumpyBackend, "kernels", {name: one_kernel(name) for name in UPDATES})
+
+    def step(theta, state, gradient):
+        return optimizer.apply(gradient, state, theta)
+
+    captured, made = capture(step)
+    theta = np.linspace(-1.0, 1.0, 7)
+    eager = theta, optimizer.init(theta)
+    theta, state = np.array(theta), optimizer.init(theta)
+    rng = np.random.default_rng(0)
+    for _ in range(9):
+        gradient = rng.standard_normal(7)
+        eager = step(*eager, gradient)
+        theta, state = captured(theta, state, gradient)
+        same((theta, state), eager)
+    assert made[0].nodes == [1, 1], "one graph each way"
+    assert made[0].launches == 8
+
+
+def ahead(theta, state, gradient):
+    """A rule of a user's own: half of Adam's way, and what Adam would have done beside it."""
+    there, state = gd.Adam(lr=0.1).apply(gradient, state, theta)
+    return 0.5 * (theta + there), state, there
+
+
+def twice(theta, state, gradient):
+    theta, _ = gd.Adam(lr=0.1).apply(gradient, state, theta)
+    theta, state = gd.Adam(lr=0.1).apply(2.0 * gradient, state, theta)
+    return theta, state, theta[1:]
+
+
+def again(theta, state, gradient):
+    """Both updates start from the same parameters; the first one's results are none of the step's."""
+    there, _ = gd.Adam(lr=0.1).apply(gradient, state, theta)
+    theta, state = gd.Adam(lr=0.1).apply(-gradient, state, theta)
+    return theta, state, there - theta
+
+
+def only_asks(theta, state, gradient):
+    """Parameters that are handed through have one place: what Adam would have done must not go there."""
+    there, state = gd.Adam(lr=0.1).apply(gradient, state, theta)
+    return theta, state, there
+
+
+@pytest.mark.parametrize("step", [ahead, twice, again, only_asks])
+def test_an_update_that_is_not_the_steps_last_word(step, monkeypatch):
+    monkeypatch.setattr(NumpyBackend, "kernels", {name: one_kernel(name) for name in UPDATES})
+    captured, made = capture(step)
+    theta = np.linspace(-1.0, 1.0, 7)
+    eager = theta, gd.Adam().init(theta)
+    theta, state = np.array(theta), gd.Adam().init(theta)
+    rng = np.random.default_rng(0)
+    for _ in range(7):
+        gradient = rng.standard_normal(7)
+        *eager, expected = step(*eager, gradient)
+        theta, state, found = captured(theta, state, gradient)
+        same((theta, state, found), (*eager, expected))
+    assert made[0].launches == 6
 
 
 def test_without_donation_nothing_old_changes():
