@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from gdnet.errors import OptionError, ShapeError
+from gdnet.optimizers.constrained.differences import difference
 from gdnet.optimizers.constrained.interior_point import InteriorPoint, interior_point
-from gdnet.optimizers.constrained.user_functions import Constraint, difference
+from gdnet.optimizers.constrained.user_functions import Constraint
 from gdnet.optimizers.scipy_api.function import FunctionObjective
 
 X0 = np.zeros(3)
@@ -222,7 +223,7 @@ def test_differences_stay_within_the_bounds():
         return np.exp(x)
 
     x = np.array([0.0, 1e-9, 0.5, 1.0])
-    J = difference(f, x, np.zeros(4), np.ones(4), 1e-5)
+    J = difference(f, x, np.zeros(4), np.ones(4), np.full(4, 1e-5))
     assert np.max(np.abs(J - np.diag(np.exp(x)))) < 1e-6
     assert np.min(seen) >= 0.0
     assert np.max(seen) <= 1.0

@@ -16,6 +16,7 @@ from gdnet.optimizers.constrained.problem import Form, Point
 KAPPA_EPS, KAPPA_SIGMA, S_MAX, KAPPA_D, TAU_MIN = 10.0, 1e10, 100.0, 1e-5, 0.99
 Y_MAX = 1e3
 BLOCKED, PATIENCE, MAX_RAISES = 0.02, 10, 6
+MU_LEAST = 1e-24
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class State(NamedTuple):
     tiny: int
     """Steps in a row that were lost in rounding."""
     blocked: int
-    """Steps in a row that a bound has cut to almost nothing, plus 100 for each time μ was raised for it."""
+    """Steps in a row that a bound has cut to almost nothing."""
+    raised: int
+    """How often μ was raised for that."""
     iteration: int
 
 
@@ -75,7 +78,7 @@ def begin(problem: Form, w: np.ndarray, options: Options) -> State:
     p = problem.at(w)
     y = least_squares_multipliers(problem, p, zl, zu) if p.finite else np.zeros(problem.m)
     theta = p.theta if np.isfinite(p.theta) else 1.0
-    return State(w, y, zl, zu, options.mu_init, Filter.around(theta, problem.eps), 0.0, 0.0, 0, 0, 0)
+    return State(w, y, zl, zu, options.mu_init, Filter.around(theta, problem.eps), 0.0, 0.0, 0, 0, 0, 0)
 
 
 def least_squares_multipliers(problem: Form, p: Point, zl: np.ndarray, zu: np.ndarray) -> np.ndarray:
@@ -140,12 +143,11 @@ def lower_mu(problem: Form, s: State, options: Options, mu_min: float, force: bo
 
 def raise_mu(problem: Form, s: State) -> State:
     """Leave a boundary along which the iteration crawls: a larger μ pushes it off. A few times only."""
-    raised, row = divmod(s.blocked, 100)
-    if row < PATIENCE or raised >= MAX_RAISES:
+    if s.blocked < PATIENCE or s.raised >= MAX_RAISES:
         return s
     mu = 10.0 * s.mu
     problem.barrier_changed(mu)
-    return s._replace(mu=mu, filter=s.filter.emptied(), blocked=100 * (raised + 1))
+    return s._replace(mu=mu, filter=s.filter.emptied(), blocked=0, raised=s.raised + 1)
 
 
 def longest(z: np.ndarray, dz: np.ndarray, tau: float) -> float:
@@ -217,10 +219,8 @@ def iterate(problem: Form, s: State) -> Outcome:
     nl, nu = problem.distances(w)
     zl = np.clip(s.zl + az * dzl, mu / (KAPPA_SIGMA * nl), KAPPA_SIGMA * mu / nl)
     zu = np.clip(s.zu + az * dzu, mu / (KAPPA_SIGMA * nu), KAPPA_SIGMA * mu / nu)
-    raised, row = divmod(s.blocked, 100)
-    row = row + 1 if found.alpha < BLOCKED else 0
     new = s._replace(
         w=w, y=s.y + found.alpha * found.dy, zl=zl, zu=zu, filter=found.filter, tiny=tiny, least_dw=0.0,
-        blocked=100 * raised + row, iteration=s.iteration + 1,
+        blocked=s.blocked + 1 if found.alpha < BLOCKED else 0, iteration=s.iteration + 1,
     )  # fmt: skip
     return Outcome(new, "tiny" if tiny else "step", found.alpha)

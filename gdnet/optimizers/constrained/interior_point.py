@@ -20,15 +20,16 @@ from gdnet.optimizers.base import Objective, Optimizer
 from gdnet.optimizers.constrained.barrier import Options, State, begin
 from gdnet.optimizers.constrained.bounds import bound_vector, cast_inside, host
 from gdnet.optimizers.constrained.filter import Filter
-from gdnet.optimizers.constrained.loop import advance
+from gdnet.optimizers.constrained.loop import SUCCESSES, finish, next_iteration
 from gdnet.optimizers.constrained.network_functions import ObjectiveFunctions
-from gdnet.optimizers.constrained.problem import Residuals, SlackProblem, check_bounds
+from gdnet.optimizers.constrained.problem import SLOPE, UNKNOWN, SlackProblem, check_bounds
 from gdnet.optimizers.constrained.user_functions import UserFunctions, as_constraints, check_functions_of_x
 from gdnet.optimizers.options import check_options
 from gdnet.optimizers.result import OptimizeResult, stop_message
 from gdnet.optimizers.solver import asks_to_stop, check_start
 
-UNKNOWN = Residuals(np.nan, np.nan, np.nan, (1.0, 1.0))
+NEAR = 1e-4
+"""The first barrier parameter of a second run, which must not leave the neighbourhood of the start."""
 
 
 class InteriorPointState(NamedTuple):
@@ -48,8 +49,15 @@ class InteriorPointState(NamedTuple):
     least_dw: float
     tiny: int
     blocked: int
-    scales: np.ndarray
-    """(1 + m,), of f and of the constraints."""
+    raised: int
+    units: np.ndarray
+    """(1 + m + 2 n,): factors of f and of the constraints, units and curvature of the free variables."""
+    steps: np.ndarray
+    """(variables,), the sizes to which difference steps are relative."""
+    central: bool
+    """Whether differences are central ones."""
+    first_value: float
+    """f at the start, infinite where the start violates a constraint."""
     at: Any = None
 
 
@@ -144,7 +152,9 @@ class InteriorPoint(Optimizer):
 
     def init(self, theta: Array) -> InteriorPointState:
         empty = np.zeros(0)
-        return InteriorPointState(0, 0.0, empty, empty, empty, empty, 0.0, np.zeros((0, 2)), 0.0, 0.0, 0, 0, empty)
+        return InteriorPointState(
+            0, 0.0, empty, empty, empty, empty, 0.0, np.zeros((0, 2)), 0.0, 0.0, 0, 0, 0, empty, empty, False, np.inf
+        )
 
     def step(
         self, objective: Objective, theta: Array, state: InteriorPointState
@@ -155,11 +165,13 @@ class InteriorPoint(Optimizer):
         options = replace(self._options(objective, theta), deadline=began + self.max_time - state.elapsed)
         if isinstance(state.at, SlackProblem):
             state.at.functions.failure = None
-        problem, inner, scales = self._resume(objective, backend, theta, state, options)
+        problem, inner, first_value = self._resume(objective, backend, theta, state, options)
         before = problem.at(inner.w).f / problem.f_scale
-        new, report = advance(problem, inner, options)
+        new, report = next_iteration(problem, inner, options)
         if report.stop == "nan" and problem.functions.failure is not None:
             raise problem.functions.failure  # the user's own exception says more than "nan"
+        if report.stop in SUCCESSES:
+            new, report = finish(problem, new, report, options, first_value)
         after = problem.at(new.w).f / problem.f_scale
         elapsed = state.elapsed + time.perf_counter() - began
         stop = report.stop or ("max_time" if elapsed >= self.max_time else None)
@@ -168,7 +180,7 @@ class InteriorPoint(Optimizer):
             before, after, r.violation, r.stationarity, r.complementarity, new.mu, report.alpha, stop,
             new.w is not inner.w,
         )  # fmt: skip
-        state = pack(new, elapsed, scales, problem)
+        state = pack(new, elapsed, first_value, problem)
         return self._theta(problem, new, backend, theta), state, info
 
     def _options(self, objective: Any, theta: Array) -> Options:
@@ -180,18 +192,16 @@ class InteriorPoint(Optimizer):
 
     def _resume(
         self, objective: Any, backend: Backend, theta: Array, state: InteriorPointState, options: Options
-    ) -> tuple[SlackProblem, State, np.ndarray]:
-        """The problem and the iteration's state: new at the first step, the cached ones, or rebuilt from numbers."""
+    ) -> tuple[SlackProblem, State, float]:
+        """The problem, the iteration's state and f at the start: new at the first step, cached, or from numbers."""
         if isinstance(state.at, SlackProblem) and state.at.source is objective:
-            return state.at, unpack(state), state.scales
+            return state.at, unpack(state), float(state.first_value)
         problem = self._problem(objective, backend, theta)
-        if state.scales.size:
-            scales = host(state.scales)
-            problem.f_scale, problem.c_scale = float(scales[0]), scales[1:]
-            return problem, unpack(state, problem.eps), scales
-        w = problem.start(options.push, options.scaling)
-        inner = begin(problem, w, options)
-        return problem, inner, np.concatenate([[problem.f_scale], problem.c_scale])
+        if state.units.size:
+            problem.resume(host(state.units), host(state.steps), bool(state.central))
+            return problem, unpack(state, problem.eps), float(state.first_value)
+        w = problem.start(options.push, options.scaling, 1.0 if problem.functions.weights else SLOPE)
+        return problem, begin(problem, w, options), problem.start_value(options.tol)
 
     def _problem(self, objective: Any, backend: Backend, theta: Array) -> SlackProblem:
         layout = self.layout if self.layout is not None else getattr(objective, "layout", None)
@@ -229,9 +239,22 @@ class InteriorPoint(Optimizer):
         The result has SciPy's fields, `violation`, `stationarity` and `complementarity` in the user's units, and
         `multipliers`, a dictionary of "h_eq", "g_le", "lower" and "upper" with
         ∇f + Σ h_eq ∇h + Σ g_le ∇g - lower + upper = 0 and the last three never negative.
+
+        Where the point found lies above a feasible start, a second run begins with a small barrier, which keeps to the
+        start's neighbourhood.
         """
-        backend = backend_of(theta, names=("x0",))
         check_start(theta)
+        found = self._run(objective, theta, callback)
+        if found.stop_reason == "above_start" and self.mu_init is None:
+            again = replace(self, mu_init=NEAR)._run(objective, theta, callback)
+            again["nit"] += found.nit
+            found = again if again.fun <= found.fun else found
+        if self.verbose:
+            print(found.message)
+        return found
+
+    def _run(self, objective: Objective, theta: Array, callback: Any) -> OptimizeResult:
+        backend = backend_of(theta, names=("x0",))
         state, stop = self.init(theta), None
         while stop is None:
             theta, state, info = self.step(objective, theta, state)
@@ -244,40 +267,36 @@ class InteriorPoint(Optimizer):
                 )
             if callback is not None and stop is None:
                 stop = "callback" if asks_to_stop(callback, self._result(backend, theta, state, "running")) else None
-        found = self._result(backend, theta, state, stop)
-        if self.verbose:
-            print(found.message)
-        return found
+        return self._result(backend, theta, state, stop)
 
     def _result(self, backend: Backend, theta: Array, state: InteriorPointState, stop: str) -> OptimizeResult:
         problem, s = state.at, unpack(state)
         f = problem.functions
         p = problem.at(s.w)
-        whole = np.all(np.isfinite(p.gradient)) and np.all(np.isfinite(p.J)) and p.finite
+        whole = p.finite and np.all(np.isfinite(p.gradient)) and np.all(np.isfinite(p.J))
         r = problem.residuals(s.w, s.y, s.zl, s.zu) if whole else UNKNOWN
+        ended = stop != "running"
+        gradient, multipliers = problem.gradient_and_multipliers(s.w, s.y, s.zl, s.zu, ended and whole)
         status, text = stop_message(stop)
         message = (
             f"{text} At the end: violation {r.violation:.3g}, stationarity {r.stationarity:.3g}, "
-            f"complementarity {r.complementarity:.3g} (unscaled)."
+            f"complementarity {r.complementarity:.3g} (in the units of f and of the constraints)."
         )
-        names = ("h_eq", "g_le", "lower", "upper")
-        gradient = np.zeros(f.n)
-        gradient[problem.free] = p.gradient[: problem.n] / problem.f_scale if p.finite else np.nan
         return OptimizeResult(
             x=theta, fun=p.f / problem.f_scale, jac=backend.asarray(gradient, f.dtype), nit=s.iteration,
-            nfev=f.nfev, njev=f.njev, nhev=f.nhev, success=stop in ("converged", "acceptable"), status=status,
+            nfev=f.nfev, njev=f.njev, nhev=f.nhev, success=stop in SUCCESSES, status=status,
             message=message, stop_reason=stop, violation=r.violation, stationarity=r.stationarity,
-            complementarity=r.complementarity, mu=s.mu,
-            multipliers=dict(zip(names, problem.multipliers(s.y, s.zl, s.zu))),
+            complementarity=r.complementarity, mu=s.mu, multipliers=multipliers,
         )  # fmt: skip
 
 
-def pack(s: State, elapsed: float, scales: np.ndarray, problem: SlackProblem) -> InteriorPointState:
+def pack(s: State, elapsed: float, first_value: float, problem: SlackProblem) -> InteriorPointState:
     """The state as plain numbers and arrays."""
     filt = np.asarray([(s.filter.theta_min, s.filter.theta_max), *s.filter.pairs], dtype=np.float64)
     return InteriorPointState(
-        s.iteration, elapsed, s.w, s.y, s.zl, s.zu, s.mu, filt, s.dw, s.least_dw, s.tiny, s.blocked, scales, problem
-    )
+        s.iteration, elapsed, s.w, s.y, s.zl, s.zu, s.mu, filt, s.dw, s.least_dw, s.tiny, s.blocked, s.raised,
+        problem.units(), problem.functions.unit.copy(), problem.functions.central, first_value, problem,
+    )  # fmt: skip
 
 
 def unpack(state: InteriorPointState, eps: float = Filter.eps) -> State:
@@ -286,8 +305,8 @@ def unpack(state: InteriorPointState, eps: float = Filter.eps) -> State:
     eps = state.at.eps if state.at is not None else eps
     filt = Filter(low, high, tuple(pairs), eps)
     return State(
-        host(state.w), host(state.y), host(state.zl), host(state.zu), float(state.mu), filt,
-        float(state.dw), float(state.least_dw), int(state.tiny), int(state.blocked), int(state.iteration),
+        host(state.w), host(state.y), host(state.zl), host(state.zu), float(state.mu), filt, float(state.dw),
+        float(state.least_dw), int(state.tiny), int(state.blocked), int(state.raised), int(state.iteration),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ compares with a constant is therefore compared in units that the problem itself 
 
 The logarithms of f, c and r are those for which the sum of squares of the logarithms of all these numbers is least. If
 a row, a variable or the objective is multiplied by any factor, its unit follows, and the numbers stay as they are.
-Bounds count little: they decide only where nothing else does, for a bound of 1e8 often means "none".
+The bounds of a quadratic program count little: they decide only where nothing else does, for 1e8 often means "none".
 
 A. R. Curtis, J. K. Reid, "On the automatic scaling of matrices for Gaussian elimination", IMA J. Appl. Math. 10 (1972)
 118-124.
@@ -32,7 +32,13 @@ class Units(NamedTuple):
 
 
 def units(
-    P: np.ndarray, q: np.ndarray, G: np.ndarray, h: np.ndarray, sizes: list[np.ndarray], rounds: int = 2
+    P: np.ndarray,
+    q: np.ndarray,
+    G: np.ndarray,
+    h: np.ndarray,
+    sizes: list[np.ndarray],
+    weight: float = LIGHT,
+    rounds: int = 2,
 ) -> Units:
     """Units for min ½ xᵀP x + qᵀx with rows G x = h or <= h.
 
@@ -43,6 +49,8 @@ def units(
     G, h : (m, n), (m,)
     sizes : list of (n,)
         Numbers in the units of the variables, such as bounds. Zeros and numbers that are not finite tell nothing.
+    weight : float
+        What each of `sizes` counts, where the other numbers count 1.
     rounds : int
         How often to solve: after the first time without the numbers that are far from all others.
 
@@ -51,7 +59,7 @@ def units(
     True
     """
     n, m = q.size, h.size
-    terms = _terms(P, q, G, h, sizes)
+    terms = _terms(P, q, G, h, sizes, weight)
     logs, columns, signs, weights = (np.concatenate(part) for part in zip(*terms))
     found = np.zeros(1 + n + m)
     used = np.ones(logs.size, dtype=bool)
@@ -63,7 +71,7 @@ def units(
 
 
 def _terms(
-    P: np.ndarray, q: np.ndarray, G: np.ndarray, h: np.ndarray, sizes: list[np.ndarray]
+    P: np.ndarray, q: np.ndarray, G: np.ndarray, h: np.ndarray, sizes: list[np.ndarray], light: float
 ) -> list[tuple[np.ndarray, ...]]:
     """(logarithms, (k, 3) indices of unknowns, (k, 3) signs, weights). The unknowns are f, the variables, the rows."""
     n, m = q.size, h.size
@@ -85,7 +93,7 @@ def _terms(
         term(q, (variables, 1.0), (objective, -1.0)),
         term(G.reshape(-1), (1 + v, 1.0), (1 + n + i, -1.0)),
         term(h, (rows, -1.0)),
-        *[term(np.asarray(s, dtype=np.float64), (variables, -1.0), weight=LIGHT) for s in sizes],
+        *[term(np.asarray(s, dtype=np.float64), (variables, -1.0), weight=light) for s in sizes],
     ]
 
 

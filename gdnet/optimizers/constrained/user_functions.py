@@ -10,9 +10,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdnet.backend import Backend
-from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.errors import ArrayError, GdnetError, OptionError, ShapeError
+from gdnet.optimizers.constrained.differences import (
+    CENTRAL,
+    FORWARD,
+    SECOND,
+    at,
+    difference,
+    forward,
+    moved,
+    one_sided,
+    second,
+)
 
 EPS = float(np.finfo(np.float64).eps)
+KEPT = 24
+"""Results of functions and derivatives that are remembered."""
+NOISE = 1e-6
+"""Entries of a numerical Hessian that change f by less than this part of what the largest does tell no unit."""
+VISIBLE, LONGER, MOST_LONGER = 1e-10, 1e3, 5
+"""A step is too short where nothing changes by more than this part of its value; it is then made longer by this."""
 DIFFERENCE_LIMIT, NUMERICAL_LIMIT = 100, 30
 """Up to so many variables a missing Hessian is found by differences of exact, or of numerical, gradients."""
 
@@ -80,34 +97,12 @@ def check_functions_of_x(given: Any, name: str) -> None:
                 ) from None
 
 
-def difference(
-    f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, lower: np.ndarray, upper: np.ndarray, step: float
-) -> np.ndarray:
-    """The Jacobian (m, n) of f by central differences within the bounds; one-sided, of second order, near one."""
-    columns, base = [], None
-    for i in range(x.size):
-        h = step * max(1.0, abs(x[i]))
-
-        def at(t: float, i: int = i) -> np.ndarray:
-            moved = x.copy()
-            moved[i] += t
-            found = np.atleast_1d(np.asarray(f(moved), dtype=np.float64))
-            return np.where(np.isfinite(found), found, np.nan)  # no differences of infinities, which warn
-
-        below, above = x[i] - lower[i], upper[i] - x[i]
-        if below >= h and above >= h:
-            columns.append((at(h) - at(-h)) / ((x[i] + h) - (x[i] - h)))
-        elif max(below, above) <= 0:
-            columns.append(np.zeros_like(at(0.0)))
-        else:
-            h = min(h, 0.5 * max(below, above)) * (1.0 if above >= below else -1.0)
-            base = at(0.0) if base is None else base
-            columns.append((4.0 * at(h) - at(2.0 * h) - 3.0 * base) / (2.0 * h))
-    return np.stack(columns, axis=1) if columns else np.zeros((np.atleast_1d(f(x)).size, 0))
-
-
 class UserFunctions:
-    """f, g and h with all derivatives, over the whole x, unscaled; implements `problem.Functions`."""
+    """f, g and h with all derivatives, over the whole x, unscaled; implements `problem.Functions`.
+
+    Missing derivatives are differences within the bounds: forward ones until `central` is set. What was computed at
+    the last few x is kept, so that nobody needs to hand it around.
+    """
 
     def __init__(
         self,
@@ -123,26 +118,47 @@ class UserFunctions:
         x0: np.ndarray,
     ) -> None:
         self.backend, self.dtype, self.n = backend, dtype, n
+        self.eps = float(np.finfo(dtype).eps)
         self.objective, self.lower, self.upper = objective, lower, upper
         self.rows = [(c, "h_eq") for c in h_eq] + [(c, "g_le") for c in g_le]
-        self.nfev = self.njev = self.nhev = 0
+        self.njev = self.nhev = self._values = 0
         self.failure: Exception | None = None
         """The last exception that was taken for "not defined there"; raised again where there is no way round it."""
-        self.sizes = [self._constraint(c, x0, name).size for c, name in self.rows]
+        self._kept: dict[tuple[Any, ...], Any] = {}
+        self.central = False
+        """Whether gradients and Jacobians by differences are central ones: twice as dear, and accurate to the end."""
+        self.weights = hasattr(getattr(objective, "source", None), "net")
+        """Whether x are the weights of a network: their size is one, whatever they start from."""
+        sizes = np.ones(n) if self.weights else typical_sizes(x0, lower, upper)
+        self.known = np.isfinite(sizes)
+        self.unit = np.where(self.known, sizes, 1.0)
+        """(n,), the sizes to which difference steps are relative, where |x| is smaller."""
+        parts = [self._constraint(c, x0, name) for c, name in self.rows]
+        self.sizes = [part.size for part in parts]
         if self.failure is not None:
             raise self.failure
+        self._keep(("constraints", x0.tobytes()), np.concatenate(parts) if parts else np.zeros(0))
         self.equalities = sum(self.sizes[: len(h_eq)])
         self.inequalities = sum(self.sizes) - self.equalities
         self.mode = self._choose(hessian)
         self.secant: dict[bool, Secant] = {}
-        self._checked = False
 
     def _choose(self, hessian: str) -> str:
         if hessian != "auto":
             return hessian
-        numerical = self.objective.jac is None or any(c.jac is None for c, _ in self.rows)
         missing = self.objective.hess is None or any(c.hess is None for c, _ in self.rows)
-        return "bfgs" if missing and self.n > (NUMERICAL_LIMIT if numerical else DIFFERENCE_LIMIT) else "exact"
+        return "bfgs" if missing and self.n > (NUMERICAL_LIMIT if self.numerical else DIFFERENCE_LIMIT) else "exact"
+
+    @property
+    def numerical(self) -> bool:
+        """Whether a gradient or a Jacobian is found by differences."""
+        return self.objective.jac is None or any(c.jac is None for c, _ in self.rows)
+
+    @property
+    def nfev(self) -> int:
+        """How often the objective was called, by whomever."""
+        source = getattr(self.objective, "source", None)
+        return getattr(source, "nfev", self._values)
 
     # -- the edge ----------------------------------------------------------------------------------------------------
 
@@ -190,19 +206,36 @@ class UserFunctions:
             raise ShapeError(f"{name} returned {found.size} values where it returned {size} before")
         return found
 
+    def _keep(self, key: tuple[Any, ...], found: Any) -> Any:
+        while len(self._kept) >= KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[key] = found
+        return found
+
+    def _once(self, name: Any, x: np.ndarray, compute: Callable[[np.ndarray], Any]) -> Any:
+        """compute(x), or what it gave at this x before."""
+        key = (name, x.tobytes())
+        return self._kept[key] if key in self._kept else self._keep(key, compute(x))
+
     # -- what the method asks ----------------------------------------------------------------------------------------
 
     def value(self, x: np.ndarray) -> float:
-        self.nfev += 1
+        return self._once("value", x, self._value)
+
+    def _value(self, x: np.ndarray) -> float:
+        self._values += 1
         found = self._call(self.objective.fun, x)
         if found.size != 1:
             raise ShapeError(f"the objective must return a scalar, got shape {found.shape}")
         return float(found.reshape(()))
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
-        if self.objective.jac is None:
-            return difference(lambda v: np.asarray(self.value(v)), x, self.lower, self.upper, EPS ** (1 / 3))[0]
+        return self._once(("gradient", self.central), x, self._gradient)
+
+    def _gradient(self, x: np.ndarray) -> np.ndarray:
         self.njev += 1
+        if self.objective.jac is None:
+            return self._first(self._value_vector, x, np.atleast_1d(self.value(x)))[0]
         found = self._call(self.objective.jac, x)
         if found.shape != (self.n,):
             if found.ndim == 0 and np.isnan(found):
@@ -210,14 +243,25 @@ class UserFunctions:
             raise ShapeError(f"jac must return the gradient, of shape ({self.n},), got {found.shape}")
         return found
 
+    def _value_vector(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray([self._value(x)])
+
     def constraints(self, x: np.ndarray) -> np.ndarray:
+        return self._once("constraints", x, self._constraints).copy()
+
+    def _constraints(self, x: np.ndarray) -> np.ndarray:
         parts = [self._constraint(c, x, name, size) for (c, name), size in zip(self.rows, self.sizes)]
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _row_values(self, k: int, x: np.ndarray) -> np.ndarray:
+        """The values of the k-th constraint function at an x where all were asked for."""
+        start = sum(self.sizes[:k])
+        return self.constraints(x)[start : start + self.sizes[k]]
 
     def _rows_jacobian(self, k: int, x: np.ndarray) -> np.ndarray:
         (c, name), m = self.rows[k], self.sizes[k]
         if c.jac is None:
-            return difference(lambda v: self._constraint(c, v, name, m), x, self.lower, self.upper, EPS ** (1 / 3))
+            return self._first(lambda v: self._constraint(c, v, name, m), x, self._row_values(k, x))
         found = self._call(c.jac, x)
         if found.ndim == 0 and np.isnan(found):
             return np.full((m, self.n), np.nan)
@@ -228,6 +272,9 @@ class UserFunctions:
         return found
 
     def jacobian(self, x: np.ndarray) -> np.ndarray:
+        return self._once(("jacobian", self.central), x, self._jacobian)
+
+    def _jacobian(self, x: np.ndarray) -> np.ndarray:
         parts = [self._rows_jacobian(k, x) for k in range(len(self.rows))]
         return np.concatenate(parts) if parts else np.zeros((0, self.n))
 
@@ -236,7 +283,7 @@ class UserFunctions:
             memory = self.secant.setdefault(sigma != 0.0, Secant(self.n))
             return memory.update(x, sigma, y, self.gradient(x) if sigma else np.zeros(self.n), self.jacobian(x))
         self.nhev += 1
-        total = sigma * self._objective_hessian(x) if sigma else np.zeros((self.n, self.n))
+        total = sigma * self.objective_hessian(x) if sigma else np.zeros((self.n, self.n))
         start = 0
         for k, size in enumerate(self.sizes):
             part, start = y[start : start + size], start + size
@@ -256,22 +303,147 @@ class UserFunctions:
             raise ShapeError(f"{name} must return a matrix of shape ({self.n}, {self.n}), got {found.shape}")
         return found
 
+    def objective_hessian(self, x: np.ndarray) -> np.ndarray:
+        """∇²f, given or by differences."""
+        return self._once("hessian", x, self._objective_hessian)
+
     def _objective_hessian(self, x: np.ndarray) -> np.ndarray:
         o = self.objective
         if o.hess is not None:
             return self._square(self._call(o.hess, x), "hess")
-        return self._differences(self.gradient, x, o.jac is None)
+        if o.jac is not None:
+            return self._slopes(self.gradient, x, self.gradient(x))
+        return self._second(self._value_vector, x, np.atleast_1d(self.value(x)))[0]
 
     def _constraint_hessian(self, k: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         c, name = self.rows[k]
         if c.hess is not None:
             return self._square(self._call(c.hess, x, self._there(y)), f"the Hessian of {name}")
-        return self._differences(lambda v: self._rows_jacobian(k, v).T @ y, x, c.jac is None)
+        if c.jac is not None:
+            return self._slopes(lambda v: self._rows_jacobian(k, v).T @ y, x, self._rows_jacobian(k, x).T @ y)
+        m = self.sizes[k]
+        each = self._once(
+            ("second", k), x,
+            lambda v: self._second(lambda u: self._constraint(c, u, name, m), v, self._row_values(k, v)),
+        )  # fmt: skip
+        return np.tensordot(y, each, axes=1)
 
-    def _differences(self, gradient: Callable[[np.ndarray], np.ndarray], x: np.ndarray, twice: bool) -> np.ndarray:
-        """The Jacobian of a gradient; a numerical gradient is noisy and needs a longer step."""
-        H = difference(gradient, x, self.lower, self.upper, 1e-4 if twice else EPS ** (1 / 3))
+    def rough_hessian(self, x: np.ndarray) -> np.ndarray:
+        """∇²f, without what may be noise; of many variables only a diagonal, from the slopes at one more point."""
+        if self.mode != "bfgs":
+            H = self.objective_hessian(x)
+            if self.objective.hess is not None:
+                return H
+            size = np.abs(H) * self.unit * self.unit[:, None]
+            noise = NOISE * float(np.max(size, initial=0.0))
+            if self.objective.jac is None:
+                noise = max(noise, 1e2 * self.eps ** (1.0 - 2.0 * SECOND) * abs(self.value(x)))
+            return np.where(size > noise, H, 0.0)
+        steps = one_sided(x, self.lower, self.upper, self._steps(x, 1 / 5), 1.0)
+        moving = steps != 0
+        change = self.gradient(x + steps) - self.gradient(x)
+        return np.diag(np.divide(change, steps, out=np.zeros(self.n), where=moving))
+
+    # -- differences -------------------------------------------------------------------------------------------------
+
+    def _steps(self, x: np.ndarray, power: float) -> np.ndarray:
+        return self.eps**power * np.maximum(self.unit, np.abs(x))
+
+    def find_sizes(self, x: np.ndarray) -> None:
+        """Lengthen the steps of variables that change neither f nor a constraint visibly, a few thousandfold each."""
+        if not self.numerical:
+            return
+        here = np.append(self.constraints(x), self.value(x))
+        if not np.all(np.isfinite(here)):
+            return
+        for i in range(self.n):
+            for _ in range(MOST_LONGER):
+                step = one_sided(x, self.lower, self.upper, self._steps(x, SECOND), 1.0)[i]
+                there = moved(x, (i, step))
+                if there[i] == x[i]:
+                    break
+                found = np.append(self._constraints(there), self._value(there))
+                if not np.all(np.isfinite(found)) or np.any(np.abs(found - here) > VISIBLE * np.abs(here)):
+                    break
+                self.unit[i] *= LONGER
+
+    def without_noise(self, J: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """A numerical Jacobian, or gradient, with zeros for what may be noise of the differences."""
+        size = np.abs(J) * self.unit
+        return np.where(size > NOISE * np.maximum(np.max(size, axis=-1, initial=0.0), np.abs(value))[..., None], J, 0.0)
+
+    def slopes_of_fixed(self, x: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """∂f and (m, k) ∂c by variables that their bounds fix; NaN where a function is not defined beside them.
+
+        No x within the bounds tells these: differences look outside, but only here, and by the fixed variables alone.
+        """
+        gradient, parts = (
+            self.gradient(x)[which] if self.objective.jac else self._outside(self._value_vector, x, which)[0],
+            [],
+        )
+        for k, (c, name) in enumerate(self.rows):
+
+            def rows(v: np.ndarray, c: Any = c, name: str = name, k: int = k) -> np.ndarray:
+                return self._constraint(c, v, name, self.sizes[k])
+
+            parts.append(self._rows_jacobian(k, x)[:, which] if c.jac else self._outside(rows, x, which))
+        return gradient, np.concatenate(parts) if parts else np.zeros((0, which.size))
+
+    def _outside(self, f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Central differences by some variables, whatever their bounds."""
+        free = np.full(self.n, np.inf)
+        lower, upper = x.copy(), x.copy()
+        lower[which], upper[which] = -free[which], free[which]
+        failure = self.failure
+        try:
+            return difference(f, x, lower, upper, self._steps(x, CENTRAL))[:, which]
+        except GdnetError:
+            raise
+        except Exception:  # whatever a function does where it was never meant to be called
+            return np.full((at(f, x).size, which.size), np.nan)
+        finally:
+            self.failure = failure
+
+    def adopt_units(self, free: np.ndarray, units: np.ndarray) -> bool:
+        """Shorten steps to the units of variables of which nothing was known. Whether that changes much.
+
+        `find_sizes` makes steps longer, for only it knows that they must be.
+        """
+        if not self.numerical and self.objective.hess is not None:
+            return False
+        unknown = free[~self.known[free]]
+        found = units[~self.known[free]]
+        far = found < self.unit[unknown] / LONGER**0.5
+        self.unit[unknown[far]] = found[far]
+        if np.any(far):
+            self._kept.clear()
+        return bool(np.any(far))
+
+    def _first(self, f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """A Jacobian by differences."""
+        if self.central:
+            return difference(f, x, self.lower, self.upper, self._steps(x, CENTRAL), value)
+        return forward(f, x, self.lower, self.upper, self._steps(x, FORWARD), value)
+
+    def _second(self, f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """Second derivatives by differences of values."""
+        return second(f, x, self.lower, self.upper, self._steps(x, SECOND), value)
+
+    def _slopes(self, gradient: Callable[[np.ndarray], np.ndarray], x: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """A Hessian by differences of an exact gradient."""
+        H = forward(gradient, x, self.lower, self.upper, self._steps(x, FORWARD), value)
         return 0.5 * (H + H.T)
+
+
+def typical_sizes(x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """A size for each variable: |x|, else the nearest bound other than zero, else NaN.
+
+    >>> typical_sizes(np.array([3e-6, 0.0, 0.0]), np.array([0.0, 0.0, -np.inf]), np.array([1.0, 1e-9, np.inf])).tolist()
+    [3e-06, 1e-09, nan]
+    """
+    bounds = [np.where(np.isfinite(b) & (b != 0), np.abs(b), np.inf) for b in (lower, upper)]
+    nearest = np.minimum(*bounds)
+    return np.where(x != 0, np.abs(x), np.where(np.isfinite(nearest), nearest, np.nan))
 
 
 class Secant:
