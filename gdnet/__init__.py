@@ -20,7 +20,8 @@ _NAMES = {
         "ELU GELU HardTanh Identity LeakyReLU LogSoftmax ReLU SELU SiLU Sigmoid Softmax Softplus Step Tanh"
     ),
     "layers.initializers": (
-        "constant glorot_normal glorot_uniform he_normal he_uniform lecun_normal normal orthogonal uniform zeros"
+        "constant glorot_normal glorot_uniform he_normal he_uniform initializer lecun_normal normal orthogonal uniform "
+        "zeros"
     ),
     "losses": (
         "AbsoluteError BinaryCrossEntropy CrossEntropy ElementwiseLoss Hinge Huber LogCosh Loss LossAt Metric Poisson "

@@ -44,6 +44,7 @@ from gdnet.layers.initializers import glorot_normal as glorot_normal
 from gdnet.layers.initializers import glorot_uniform as glorot_uniform
 from gdnet.layers.initializers import he_normal as he_normal
 from gdnet.layers.initializers import he_uniform as he_uniform
+from gdnet.layers.initializers import initializer as initializer
 from gdnet.layers.initializers import lecun_normal as lecun_normal
 from gdnet.layers.initializers import normal as normal
 from gdnet.layers.initializers import orthogonal as orthogonal

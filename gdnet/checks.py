@@ -49,7 +49,7 @@ def check_real(name: str, value: Any, wanted: str, ok: Callable[[float], bool]) 
     1.0
     """
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real or not ok(value):
+    if not real or (isinstance(value, int) and abs(value) > 1e308) or not ok(value):
         raise OptionError(f"{name} must be {wanted}, got {value!r}")
     return float(value)
 

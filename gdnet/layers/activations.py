@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from gdnet.backend import Array, Backend
-from gdnet.errors import OptionError
+from gdnet.checks import check_real
 from gdnet.layers.elementwise import Elementwise
 
 
@@ -251,7 +251,9 @@ class GELU(Elementwise, name="GELU"):
         return gate(backend.xp, x, y) + x * _normal_density(backend.xp, x)
 
     def d2f(self, backend: Backend, x: Array, y: Array) -> Array:
-        return (2.0 - x * x) * _normal_density(backend.xp, x)
+        xp = backend.xp
+        x = xp.minimum(xp.maximum(x, -40.0), 40.0)  # where φ is 0 already, x² must not become infinite
+        return (2.0 - x * x) * _normal_density(xp, x)
 
 
 class SiLU(Elementwise, name="SiLU"):
@@ -302,6 +304,4 @@ def _normal_density(xp: Any, x: Array) -> Array:
 
 
 def _finite(layer: str, name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise OptionError(f"{layer}: {name} must be a finite number, got {value!r}")
-    return float(value)
+    return check_real(f"{layer}: {name}", value, "a finite number", math.isfinite)

@@ -5,9 +5,10 @@ from typing import Any, Self
 import numpy as np
 
 from gdnet.backend import Array
+from gdnet.checks import check_switch, is_whole
 from gdnet.errors import OptionError, ShapeError
 from gdnet.layers.base import Context, Layer
-from gdnet.layers.initializers import Initializer, Rule, as_initializer
+from gdnet.layers.initializers import Initializer, Rule, initializer
 from gdnet.layers.jacobian import Jacobian, Params, Pull, Shape, accumulate
 
 
@@ -38,12 +39,12 @@ class Dense(Layer, name="Dense"):
     def __init__(self, *features: int, bias: bool = True, init: Rule | None = None) -> None:
         if len(features) not in (1, 2):
             raise OptionError(f"Dense takes (n_out) or (n_in, n_out), got {features}")
-        if not all(isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k > 0 for k in features):
+        if not all(is_whole(k) and k > 0 for k in features):
             raise OptionError(f"Dense: sizes must be positive integers, got {features}")
         self.n_in = int(features[0]) if len(features) == 2 else None
         self.n_out = int(features[-1])
-        self.bias = self.can_leave_out_bias = bool(bias)
-        self.initial = as_initializer(init, "Dense")
+        self.bias = self.can_leave_out_bias = check_switch("Dense: bias", bias)
+        self.initial = initializer(init, "Dense")
         self.in_shape = None if self.n_in is None else (self.n_in,)
 
     def shapes(self, in_shape: Shape) -> dict[str, Shape]:
@@ -83,7 +84,7 @@ class Dense(Layer, name="Dense"):
         features = [self.n_out] if self.n_in is None else [self.n_in, self.n_out]
         init = None  # a function of the user's own is not written to files
         if isinstance(self.initial, Initializer):
-            init = {"name": self.initial.name, "options": self.initial.options}
+            init = self.initial.config()
         return {"features": features, "bias": self.bias, "init": init}
 
     @classmethod

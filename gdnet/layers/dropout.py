@@ -3,6 +3,7 @@
 from typing import Any
 
 from gdnet.backend import Array
+from gdnet.checks import check_fraction
 from gdnet.errors import OptionError
 from gdnet.layers.base import Context, Layer
 from gdnet.layers.elementwise import DiagonalJacobian
@@ -36,9 +37,7 @@ class Dropout(Layer, name="Dropout"):
     stochastic = True
 
     def __init__(self, rate: float = 0.5) -> None:
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise OptionError(f"Dropout: rate must be in [0, 1), got {rate!r}")
-        self.rate = float(rate)
+        self.rate = check_fraction("Dropout: rate", rate)
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
         if not context.training or self.rate == 0:

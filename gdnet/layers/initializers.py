@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gdnet.checks import check_count, check_real
 from gdnet.errors import OptionError
 
 Rule = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -21,6 +22,7 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "initializer",
     "lecun_normal",
     "normal",
     "orthogonal",
@@ -31,13 +33,33 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Initializer:
-    """A named rule for initial values: `init(rng, shape)` draws a float64 array."""
+    """A named rule for initial values: `init(rng, shape)` draws a float64 array.
+
+    fan_in and fan_out are how many inputs an output has, and outputs an input. By default they are the first and the
+    last size of the shape, as in a dense layer; a layer whose weights are otherwise, as in a convolution, gives them.
+
+    >>> weights = he_normal()(np.random.default_rng(0), (3, 64, 32), fan_in=3 * 64, fan_out=3 * 32)
+    >>> weights.shape, round(float(weights.std()), 2)
+    ((3, 64, 32), 0.1)
+    """
 
     name: str
     options: dict[str, float] = field(default_factory=dict)
 
-    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        return _RULES[self.name](rng, shape, **self.options)
+    def __call__(
+        self, rng: np.random.Generator, shape: tuple[int, ...], fan_in: int | None = None, fan_out: int | None = None
+    ) -> np.ndarray:
+        if self.name not in _BY_FANS:
+            return _RULES[self.name](rng, shape, **self.options)
+        first, last = (shape[0], shape[-1]) if shape else (1, 1)
+        fan_in = first if fan_in is None else check_count("fan_in", fan_in)
+        fan_out = last if fan_out is None else check_count("fan_out", fan_out)
+        variance, draw = _BY_FANS[self.name]
+        return draw(rng, shape, variance(max(fan_in, 1), max(fan_out, 1)))
+
+    def config(self) -> dict[str, Any]:
+        """The rule as JSON values, from which `initializer` makes it again."""
+        return {"name": self.name, "options": dict(self.options)}
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v}' for k, v in self.options.items())})"
@@ -51,8 +73,8 @@ def _uniform_variance(rng: np.random.Generator, shape: tuple[int, ...], variance
     return rng.uniform(-limit, limit, shape)
 
 
-def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    return (shape[0], shape[-1]) if shape else (1, 1)
+def _normal_variance(rng: np.random.Generator, shape: tuple[int, ...], variance: float) -> np.ndarray:
+    return math.sqrt(variance) * rng.standard_normal(shape)
 
 
 def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> np.ndarray:
@@ -67,13 +89,16 @@ _RULES: dict[str, Callable[..., np.ndarray]] = {
     "constant": lambda rng, shape, value: np.full(shape, float(value)),
     "normal": lambda rng, shape, std: std * rng.standard_normal(shape),
     "uniform": lambda rng, shape, low, high: rng.uniform(low, high, shape),
-    "glorot_uniform": lambda rng, shape: _uniform_variance(rng, shape, 2.0 / sum(_fans(shape))),
-    "glorot_normal": lambda rng, shape: math.sqrt(2.0 / sum(_fans(shape))) * rng.standard_normal(shape),
-    "he_uniform": lambda rng, shape: _uniform_variance(rng, shape, 2.0 / _fans(shape)[0]),
-    "he_normal": lambda rng, shape: math.sqrt(2.0 / _fans(shape)[0]) * rng.standard_normal(shape),
-    "lecun_normal": lambda rng, shape: math.sqrt(1.0 / _fans(shape)[0]) * rng.standard_normal(shape),
     "orthogonal": _orthogonal,
 }
+_BY_FANS: dict[str, tuple[Callable[[int, int], float], Callable[..., np.ndarray]]] = {
+    "glorot_uniform": (lambda fan_in, fan_out: 2.0 / (fan_in + fan_out), _uniform_variance),
+    "glorot_normal": (lambda fan_in, fan_out: 2.0 / (fan_in + fan_out), _normal_variance),
+    "he_uniform": (lambda fan_in, fan_out: 2.0 / fan_in, _uniform_variance),
+    "he_normal": (lambda fan_in, fan_out: 2.0 / fan_in, _normal_variance),
+    "lecun_normal": (lambda fan_in, fan_out: 1.0 / fan_in, _normal_variance),
+}
+"""The variance by the fans, and how it is drawn."""
 
 
 def zeros() -> Initializer:
@@ -99,9 +124,7 @@ def constant(value: float) -> Initializer:
     >>> constant(0.5)(np.random.default_rng(0), (3,))
     array([0.5, 0.5, 0.5])
     """
-    if not math.isfinite(value):
-        raise OptionError(f"constant: value must be finite, got {value}")
-    return Initializer("constant", {"value": value})
+    return Initializer("constant", {"value": check_real("constant: value", value, "finite", math.isfinite)})
 
 
 def normal(std: float = 0.01) -> Initializer:
@@ -117,9 +140,8 @@ def normal(std: float = 0.01) -> Initializer:
     >>> W.shape, round(float(W.std()), 4)
     ((784, 50), 0.01)
     """
-    if not 0 <= std < math.inf:
-        raise OptionError(f"normal: std must be finite and at least 0, got {std}")
-    return Initializer("normal", {"std": std})
+    wanted = "finite and at least 0"
+    return Initializer("normal", {"std": check_real("normal: std", std, wanted, lambda v: 0 <= v < math.inf)})
 
 
 def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
@@ -135,7 +157,8 @@ def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
     >>> bool(W.min() >= -0.1) and bool(W.max() < 0.1)
     True
     """
-    if not -math.inf < low <= high < math.inf:
+    low, high = (check_real(f"uniform: {k}", v, "finite", math.isfinite) for k, v in (("low", low), ("high", high)))
+    if low > high:
         raise OptionError(f"uniform: needs finite numbers low <= high, got {low} and {high}")
     return Initializer("uniform", {"low": low, "high": high})
 
@@ -228,20 +251,30 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     >>> np.allclose(W.T @ W, np.eye(2))
     True
     """
-    if not math.isfinite(gain):
-        raise OptionError(f"orthogonal: gain must be finite, got {gain}")
-    return Initializer("orthogonal", {"gain": gain})
+    return Initializer("orthogonal", {"gain": check_real("orthogonal: gain", gain, "finite", math.isfinite)})
 
 
 def from_config(config: dict[str, Any]) -> Initializer:
     """The initializer that a model file names."""
-    if config.get("name") not in _RULES:
-        raise OptionError(f"unknown initializer {config.get('name')!r}: expected one of {sorted(_RULES)}")
+    if config.get("name") not in {*_RULES, *_BY_FANS}:
+        known = sorted({*_RULES, *_BY_FANS})
+        raise OptionError(f"unknown initializer {config.get('name')!r}: expected one of {known}")
     return Initializer(config["name"], dict(config.get("options", {})))
 
 
-def as_initializer(given: Any, layer: str) -> Rule:
-    """The rule that a layer's `init` means: a rule itself, the dictionary of a model file, or None for the default."""
+def initializer(given: Any, layer: str = "initializer") -> Rule:
+    """The rule that a layer's `init` means: a rule itself, the dictionary of a model file, or None for the default.
+
+    `layer` is the name that errors begin with.
+
+    Raises
+    ------
+    OptionError
+        If it is none of these.
+
+    >>> initializer({"name": "normal", "options": {"std": 0.5}}), initializer(None), initializer(he_normal())
+    (normal(std=0.5), glorot_uniform(), he_normal())
+    """
     if given is None:
         return glorot_uniform()
     if isinstance(given, dict):

@@ -4,6 +4,7 @@ import math
 from typing import Any, Self
 
 from gdnet.backend import Array
+from gdnet.checks import is_whole
 from gdnet.errors import OptionError, ShapeError
 from gdnet.layers.base import Context, Layer
 from gdnet.layers.jacobian import Jacobian, Params, Pull, Shape
@@ -23,7 +24,7 @@ class Reshape(Layer, name="Reshape"):
     """
 
     def __init__(self, *shape: int) -> None:
-        sizes = [k for k in shape if isinstance(k, int) and not isinstance(k, bool) and (k > 0 or k == -1)]
+        sizes = [k for k in shape if is_whole(k) and (k > 0 or k == -1)]
         if not shape or len(sizes) != len(shape) or sizes.count(-1) > 1:
             raise OptionError(f"Reshape takes positive integers, of which one may be -1, got {shape}")
         self.shape = tuple(int(k) for k in shape)

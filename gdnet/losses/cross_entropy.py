@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of, overridable
-from gdnet.errors import DataError, OptionError
+from gdnet.checks import check_fraction
+from gdnet.errors import DataError
 from gdnet.losses.base import Loss, LossAt, forbid, shares
 from gdnet.losses.metric import ACCURACY
 from gdnet.maps import Map, symmetric
@@ -37,9 +38,7 @@ class CrossEntropy(Loss, name="CrossEntropy"):
     metric = ACCURACY
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        if not 0.0 <= label_smoothing < 1.0:
-            raise OptionError(f"CrossEntropy: label_smoothing must be in [0, 1), got {label_smoothing}")
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = check_fraction("CrossEntropy: label_smoothing", label_smoothing)
 
     def target_shape(self, out_shape: tuple[int, ...], target_ndim: int) -> tuple[int, ...]:
         return out_shape[:-1] if target_ndim == len(out_shape) else out_shape

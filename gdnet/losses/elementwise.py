@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend
-from gdnet.errors import OptionError
+from gdnet.checks import check_fraction, check_real
 from gdnet.losses.base import ElementwiseLoss, ElementwiseLossAt, LossAt, forbid
 from gdnet.losses.metric import ACCURACY_OF_LOGITS, ACCURACY_OF_SIGNS, RMSE, RMSE_OF_RATES
 
@@ -100,9 +100,7 @@ class Huber(ElementwiseLoss, name="Huber"):
     metric = RMSE
 
     def __init__(self, delta: float = 1.0) -> None:
-        if not 0.0 < delta < math.inf:
-            raise OptionError(f"Huber: delta must be positive and finite, got {delta}")
-        self.delta = float(delta)
+        self.delta = check_real("Huber: delta", delta, "positive and finite", lambda v: 0.0 < v < math.inf)
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         a = xp.abs(y - t)
@@ -173,9 +171,7 @@ class BinaryCrossEntropy(ElementwiseLoss, name="BinaryCrossEntropy"):
     metric = ACCURACY_OF_LOGITS
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        if not 0.0 <= label_smoothing < 1.0:
-            raise OptionError(f"BinaryCrossEntropy: label_smoothing must be in [0, 1), got {label_smoothing}")
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = check_fraction("BinaryCrossEntropy: label_smoothing", label_smoothing)
 
     def _smooth(self, t: Array) -> Array:
         s = self.label_smoothing
@@ -249,7 +245,8 @@ class Poisson(ElementwiseLoss, name="Poisson"):
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         low = xp.minimum(y, self._LINEAR_FROM)
-        return xp.exp(low) * (1.0 + (y - low)) - t * y
+        rate = xp.exp(low)
+        return rate - t * low + (rate - t) * (y - low)  # no difference of two infinite numbers, however large y
 
     def dl(self, xp: Any, y: Array, t: Array) -> Array:
         return xp.exp(xp.minimum(y, self._LINEAR_FROM)) - t

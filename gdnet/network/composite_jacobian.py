@@ -1,6 +1,7 @@
 """What the Jacobians of all composites share: each layer's part, by name, and second derivatives for layers without."""
 
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -99,17 +100,28 @@ def _index(found: tuple[int, Any]) -> int:
     return found[0]
 
 
+_WARNED: "weakref.WeakSet[type]" = weakref.WeakSet()
+
+
+def _warn(kind: type, name: str) -> None:
+    """Tell once for each class of layers, and name it: the line that asked is not the one to be changed."""
+    if kind not in _WARNED:
+        _WARNED.add(kind)
+        warnings.warn(
+            f"{name} has no `curve`: its second derivatives come from differences of vjp, slower and less exact. "
+            f"Write {kind.__module__}.{kind.__qualname__}'s `curve`, and check it by gd.testing.check_layer",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def numerical_curve(call: Call, dparams: Params, dx: Array | None, gy: Array) -> Pull:
     """A layer's second-derivative term by central differences of its exact `vjp`, with a warning.
 
     The step is eps^(1/3) of the size of what moves; the result has about two thirds of the digits of the dtype.
     """
     layer, params, x, context = call
-    warnings.warn(
-        f"{layer!r} has no `curve`: its second derivatives come from differences of vjp, slower and less exact",
-        UserWarning,
-        stacklevel=2,
-    )
+    _warn(type(layer), repr(layer))
     xp, y_ndim = context.xp, 1 + len(layer.out_shape(tuple(x.shape[1:])))
     values = {**params, "": x}  # "" is x, the one name that no parameter has
     moves = {**dparams} if dx is None else {**dparams, "": dx}

@@ -196,7 +196,7 @@ class RootJacobian(PredictionJacobian):
 
     def __init__(self, evaluation: Any) -> None:
         super().__init__(evaluation)
-        self.evaluation, self.root = evaluation, evaluation._loss.root
+        self.evaluation, self.root = evaluation, given(evaluation, "root")
         if not self.root.tags & {"diagonal", "per_example"}:
             raise OptionError(f"{self.objective.loss!r} mixes examples: its Gauss-Newton matrix has no rows by example")
         push, pull, root, n, k, out, xp = self.forward, self.adjoint, self.root, self.n, self.k, self.out, self.xp
@@ -285,7 +285,7 @@ class GaussNewton(Map):
     """
 
     def __init__(self, evaluation: Any) -> None:
-        J, H = evaluation.jacobian, evaluation._loss.hessian
+        J, H = evaluation.jacobian, given(evaluation, "hessian")
         self.evaluation, push, pull = evaluation, J.forward, J.adjoint
 
         def product(v: Array) -> Array:
@@ -310,6 +310,18 @@ class GaussNewton(Map):
         if self._by_rows:
             return self.evaluation.root_jacobian.normal_diagonal(max_bytes)
         return super().diagonal(max_bytes)
+
+
+def given(evaluation: Any, name: str) -> Map:
+    """The loss's `hessian` or `root`; an `OptionError` where the loss has none."""
+    found = getattr(evaluation._loss, name, None)
+    if found is None:
+        what = "no Hessian" if name == "hessian" else "no root R with RᵀR = its Hessian"
+        raise OptionError(
+            f"{evaluation.objective.loss!r} has {what}, which this method asks for: add `{name}` to what its `at` "
+            "returns, or choose a first-order optimizer such as gd.Adam()"
+        )
+    return found
 
 
 def working_size(J: Jacobian, parameters: int) -> int:

@@ -8,7 +8,7 @@ from gdnet.layers import Context
 from gdnet.losses import Loss
 from gdnet.maps import Map, symmetric
 from gdnet.network.composite import Network
-from gdnet.network.curvature import GaussNewton, PredictionJacobian, RootJacobian, working_size
+from gdnet.network.curvature import GaussNewton, PredictionJacobian, RootJacobian, given, working_size
 from gdnet.vector import Layout
 
 
@@ -147,7 +147,7 @@ class Evaluation:
         """H v = Jᵀ H_loss J v, the Gauss-Newton part, plus the curvature of every layer times the loss's gradient."""
         o, J = self.objective, self._forward[1]
         xp = o.backend.xp
-        gy, H = self._loss.gradient, self._loss.hessian
+        gy, H = self._loss.gradient, given(self, "hessian")
 
         def product(v: Array) -> Array:
             dparams, _ = J.hvp(o.layout.split(v, xp), None, gy, H)

@@ -9,7 +9,7 @@ from gdnet.backend import Backend, get_backend
 from gdnet.losses import Loss
 from gdnet.testing.backends import fresh
 from gdnet.testing.layers import MIXES
-from gdnet.testing.report import Report
+from gdnet.testing.report import CheckFailed, Report
 
 TOLERANCE = 1e-6
 """What central differences in float64 reach with ease, and a thousandth of the error of a rule that is 0.1 % wrong."""
@@ -77,22 +77,31 @@ def check_loss(
 
     target_array = put(t)
     here, get = at(y), backend.to_numpy
+    for name in ("value", "gradient"):
+        if getattr(here, name, None) is None:
+            raise CheckFailed(f"{loss!r} gives no {name}: what `at` returns needs value and gradient", report)
     gradient, value = get(here.gradient), float(get(here.value))
     size, shape = y.size, y.shape
     flat = (size, size)
 
     check("gradient", gradient.reshape(-1), _differences(lambda p: get(at(p).value), y).reshape(-1))
-    hessian = get(here.hessian.dense())
-    check("hessian", hessian, _differences(lambda p: get(at(p).gradient), y).reshape(flat).T)
-    check("symmetry", hessian, hessian.T)
-    root = get(here.root.dense())
-    check("root", root.T @ root, hessian)
-    probe = rng.standard_normal(here.root.out_shape)
-    check("root", get(here.root.T(put(probe))).reshape(-1), root.T @ probe.reshape(-1))
+    bend, factor = getattr(here, "hessian", None), getattr(here, "root", None)  # first-order methods need neither
+    hessian = differences = _differences(lambda p: get(at(p).gradient), y).reshape(flat).T
+    if bend is not None:
+        hessian = get(bend.dense())
+        check("hessian", hessian, differences)
+        check("symmetry", hessian, hessian.T)
+    if factor is not None:
+        root = get(factor.dense())
+        check("root", root.T @ root, hessian)
+        probe = rng.standard_normal(factor.out_shape)
+        check("root", get(factor.T(put(probe))).reshape(-1), root.T @ probe.reshape(-1))
     if here.residual is not None:
         r = get(here.residual)
         check("residual", np.asarray(0.5 * np.sum(r * r)), np.asarray(value))
-        check("residual", root, _differences(lambda p: get(at(p).residual), y).reshape(size, r.size).T)
+        report.require("residual", factor is not None, "a residual r without its derivative `root` serves no method")
+        if factor is not None:
+            check("residual", root, _differences(lambda p: get(at(p).residual), y).reshape(size, r.size).T)
 
     # An example's share is wₙ / Σ w: the batch is the weighted mean of its examples, each alone.
     for weight in () if loss.mixes_examples else (w, None):

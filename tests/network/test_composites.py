@@ -168,6 +168,8 @@ def test_the_warning_names_the_layer():
     with pytest.warns(UserWarning, match=r"Cube\(\) has no `curve`") as caught:
         _, cx = J.curve({}, np.ones((1, 2)), np.ones((1, 2)))
     assert len(caught) == 1
+    J.curve({}, np.ones((1, 2)), np.ones((1, 2)))  # once is enough: a warning here would be an error
+    assert f"{Cube.__module__}.Cube" in str(caught[0].message)
     np.testing.assert_allclose(cx, 6.0, rtol=1e-9)
 
 

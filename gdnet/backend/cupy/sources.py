@@ -111,7 +111,7 @@ LOSSES = {
         "T l, T g",
         """
         T low = y > T(60) ? T(60) : y, rate = exp(low);
-        l = share * (rate * (T(1) + (y - low)) - t * y);
+        l = share * (rate - t * low + (rate - t) * (y - low));
         g = share * (rate - t)""",
     ),
 }  # fmt: skip
