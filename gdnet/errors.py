@@ -34,6 +34,9 @@ class DeviceError(GdnetError, ValueError):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple:  # by default Python would make it again from the message alone
+        return type(self), (self.code, *self.args), self.__dict__
+
 
 class CompileError(GdnetError, ValueError):
     """A step that cannot be compiled: it reads a value, or changes something besides giving results."""

@@ -77,9 +77,17 @@ class Model:
         self, net: Layer, loss: Loss, device: str = "cpu", backend: Any = None, dtype: str = "float32", seed: int = 0,
         in_shape: Sequence[int] | None = None, matmul_precision: str = "highest",
     ) -> None:  # fmt: skip
+        self._set_up(net, loss, device, backend, dtype, seed, matmul_precision)
+        if in_shape is not None or self.net.in_shape is not None:
+            self.build(self.net.resolve(None if in_shape is None else check_shape("in_shape", in_shape)))
+
+    def _set_up(
+        self, net: Layer, loss: Loss, device: str, backend: Any, dtype: str, seed: int, matmul_precision: str
+    ) -> None:  # fmt: skip
+        """Everything but the parameters."""
         self._net = check_net(net)
         self._loss = check_loss(loss)
-        warn_of_last_layer(self._net, self._loss)
+        warn_of_last_layer(self._net, self._loss, stacklevel=4)
         self.backend: Backend = get_backend(device, backend, matmul_precision)
         self.dtype = resolve_dtype(self.backend, dtype)
         self.matmul_precision = matmul_precision
@@ -92,8 +100,6 @@ class Model:
         self._scored: tuple[Configuration, Scorer] | None = None
         self._steps = StepCache()
         self._training: tuple[int, Run] | None = None
-        if in_shape is not None or self.net.in_shape is not None:
-            self.build(self.net.resolve(None if in_shape is None else check_shape("in_shape", in_shape)))
 
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy.deepcopy` take along: all but what is compiled and the run that goes on."""
@@ -149,8 +155,11 @@ class Model:
         self._refuse_in_training("shape")
         in_shape = check_shape("in_shape", in_shape)
         self.net.out_shape(in_shape)
-        layout = self.net.layout(in_shape)
-        theta = self.backend.asarray(self.net.initial(self.seed, in_shape), self.dtype)
+        self._start(in_shape, self.backend.asarray(self.net.initial(self.seed, in_shape), self.dtype))
+
+    def _start(self, in_shape: tuple[int, ...], theta: Array) -> None:
+        """Take these parameters, for examples of this shape."""
+        layout = self.net.layout(in_shape) if self._layout is None or in_shape != self.in_shape else self._layout
         # The layout comes last: whoever sees it, in another thread too, finds the rest.
         self.in_shape, self._theta, self._layout = in_shape, theta, layout
 
@@ -253,8 +262,8 @@ class Model:
             A new order every epoch; whether a last batch smaller than the others is left out.
         callbacks : of Callback
         resume : path, optional
-            Goes on where the run stood that wrote this checkpoint; data and settings must be the same. On the CPU it
-            ends bit for bit as if it had never been interrupted.
+            Goes on where the run stood that wrote this checkpoint; data and settings must be the same, and on the CPU
+            the number of BLAS threads: then it ends bit for bit as if it had never been interrupted.
         verbose : int
             0: no progress bar.
         metrics : of str
@@ -333,9 +342,9 @@ class Model:
         """Take the parameters from a model file or checkpoint of the same network; the model is unchanged on error."""
         self._refuse_in_training("theta")
         saved = model_file.read(path)
-        if self._layout is None:
-            self.build(saved.described["in_shape"])
-        self._theta = self.backend.asarray(saved.theta(self.layout), self.dtype)
+        net, in_shape = self.net, self.in_shape
+        vector = self._place(saved.theta_of(net, in_shape), "the parameters in the file")
+        self._start(in_shape or saved.in_shape, vector)
 
 
 def load(
@@ -370,9 +379,7 @@ def load(
     classes = spec.check_custom(custom)
     saved = model_file.read(path)
     (net, loss), described = saved.build(classes), saved.described
-    model = Model(
-        net, loss, device, backend, dtype or described["dtype"], described["seed"], tuple(described["in_shape"]),
-        matmul_precision,
-    )  # fmt: skip
-    model._theta = model.backend.asarray(saved.theta(model.layout), model.dtype)
+    model = Model.__new__(Model)
+    model._set_up(net, loss, device, backend, dtype or described["dtype"], described["seed"], matmul_precision)
+    model._start(saved.in_shape, model._place(saved.vector, "the parameters in the file"))
     return model

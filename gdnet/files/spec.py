@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gdnet.errors import FileError, GdnetError, OptionError
-from gdnet.layers import Layer
-from gdnet.losses import Loss
+from gdnet.layers import Elementwise, Layer
+from gdnet.losses import ElementwiseLoss, Loss
 
 
 def network_spec(net: Layer) -> dict[str, Any]:
@@ -46,29 +46,53 @@ def optimizer_spec(value: Any) -> Any:
     return getattr(value, "__qualname__", type(value).__qualname__)
 
 
-def read_network(spec: dict[str, Any], custom: Mapping[str, type]) -> Layer:
+def read_network(spec: Any, custom: Mapping[str, type]) -> Layer:
     """The network of this spec. Classes that are not gdnet's are refused, unless the caller hands them over."""
-    return _read(Layer, spec, set(_types(spec)), custom)
+    return _read(Layer, spec, custom)
 
 
-def read_loss(spec: dict[str, Any], custom: Mapping[str, type]) -> Loss:
+def read_loss(spec: Any, custom: Mapping[str, type]) -> Loss:
     """The loss of this spec, by the same rule."""
-    return _read(Loss, spec, {str(spec.get("type"))}, custom)
+    return _read(Loss, spec, custom)
 
 
-def _read(family: type[Layer] | type[Loss], spec: dict[str, Any], names: set[str], custom: Mapping[str, type]) -> Any:
-    given = {}
-    for name in names:
-        cls = custom.get(name) or custom.get(name.rpartition(".")[2])
-        if cls is not None and issubclass(cls, family):
-            given[name] = cls
-        elif name not in family.known or not family.known[name].__module__.startswith("gdnet."):
-            raise _unknown(name)
+class Allowed(dict):
+    """The classes that a file may name: gdnet's own, by their names, and those that the caller has handed over."""
+
+    def __init__(self, family: type[Layer] | type[Loss], custom: Mapping[str, type]) -> None:
+        super().__init__(custom)
+        self.family = family
+
+    def __bool__(self) -> bool:
+        return True  # also with no class handed over, others are refused
+
+    def get(self, name: str, default: Any = None) -> type:
+        own = self.family.known.get(name)
+        if own is not None and own.__module__.startswith("gdnet."):
+            if _has_no_rule(own):
+                raise FileError(f"the file names {name!r}, which is a base class without a rule")
+            return own
+        cls = super().get(name) or super().get(name.rpartition(".")[2])
+        if cls is None or not issubclass(cls, self.family):
+            short = name.rpartition(".")[2]
+            raise FileError(
+                f"the file names {name!r}, which is not gdnet's: gd.load(path, custom={{{short!r}: {short}}})"
+            )
+        return cls
+
+
+def _has_no_rule(cls: Any) -> bool:
+    if issubclass(cls, Layer):
+        return cls.forward is Layer.forward or (issubclass(cls, Elementwise) and cls.f is Elementwise.f)
+    return cls.at is Loss.at or (issubclass(cls, ElementwiseLoss) and cls.l is ElementwiseLoss.l)
+
+
+def _read(family: type[Layer] | type[Loss], spec: Any, custom: Mapping[str, type]) -> Any:
     try:
-        return family.from_spec(spec, given)
+        return family.from_spec(spec, Allowed(family, custom))
     except FileError:
         raise
-    except GdnetError as error:
+    except (GdnetError, RecursionError) as error:
         raise FileError(f"the {family.family} in the file cannot be built: {error}") from error
 
 
@@ -80,20 +104,3 @@ def check_custom(custom: Mapping[str, type] | None) -> dict[str, type]:
         if not (isinstance(cls, type) and issubclass(cls, (Layer, Loss))):
             raise OptionError(f"custom: {name!r} must be a subclass of Layer or Loss, got {cls!r}")
     return dict(custom or {})
-
-
-def _types(spec: Any) -> Iterator[str]:
-    """Every layer type named in a spec, nested ones included."""
-    if isinstance(spec, list):
-        for item in spec:
-            yield from _types(item)
-    elif isinstance(spec, dict):
-        if spec.keys() == {"type", "config"}:
-            yield str(spec["type"])
-        for item in spec.values():
-            yield from _types(item)
-
-
-def _unknown(name: str) -> FileError:
-    short = name.rpartition(".")[2]
-    return FileError(f"the file names {name!r}, which is not gdnet's: gd.load(path, custom={{{short!r}: {short}}})")

@@ -29,7 +29,7 @@ LARGE, FAR = 1e3, 30.0
 standard deviations from 0."""
 
 
-def warn_of_last_layer(net: Network, loss: Loss) -> None:
+def warn_of_last_layer(net: Network, loss: Loss, stacklevel: int = 3) -> None:
     """A warning if the network ends in an activation that the loss applies itself, such as a sigmoid before
     `BinaryCrossEntropy`: it would be applied twice, and the accuracy, which looks at signs, would be wrong.
 
@@ -41,7 +41,7 @@ def warn_of_last_layer(net: Network, loss: Loss) -> None:
         warnings.warn(
             f"{loss!r} takes {takes}, and the network ends in {last!r}, whose outputs never change their sign: leave "
             f"that layer out. Apply it to what predict returns, if you want to see its outputs",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 

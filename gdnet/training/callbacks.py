@@ -2,14 +2,15 @@
 
 import contextlib
 import csv
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdnet.checks import check_count, check_names, check_path, check_real
-from gdnet.errors import OptionError
-from gdnet.files.archive import check_writable
+from gdnet.errors import FileError, OptionError
+from gdnet.files.whole import check_regular, check_writable, replace
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run
@@ -26,8 +27,11 @@ class StopTraining(Exception):
     """
 
     def __init__(self, reason: str, final: bool = True) -> None:
-        super().__init__(reason)
+        super().__init__(reason, final)
         self.reason, self.final = reason, final
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class Callback:
@@ -65,6 +69,10 @@ class Callback:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave; called before `on_train_begin` of a resumed run."""
+
+    def config(self) -> dict[str, Any]:
+        """The settings that the run depends on, of JSON types: a run is resumed with the same ones only."""
+        return {}
 
     @property
     def wants_iterations(self) -> bool:
@@ -135,27 +143,46 @@ class CSVLog(Callback):
 
     def on_train_begin(self, run: "Run") -> None:
         check_writable(self.path)
-        self.rows: list[dict[str, Any]] | None = None  # nothing is written before there is something to write
         self.names = ["epoch", "seconds", "lr", *run.names]
+        self.kept = self._earlier(run.epoch) if run.epoch else []
+        self.begun = False  # nothing is written before there is something to write
 
     def on_epoch_end(self, run: "Run") -> None:
         row: dict[str, Any] = {"epoch": run.epoch, "seconds": f"{run.history.seconds:.6g}", **run.logs}
         with contextlib.suppress(OptionError):  # a solver has no learning rate
-            row["lr"] = run.lr
-        new = self.rows is None
-        self.rows = [*self._kept(run.epoch), row] if new else [row]
-        with self.path.open("w" if new else "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.names, extrasaction="ignore")
-            if new:
-                writer.writeheader()
-            writer.writerows(self.rows)
+            row["lr"] = f"{run.lr:.8g}"
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.names, extrasaction="ignore")
+        if not self.begun:
+            writer.writeheader()
+            writer.writerows(self.kept)
+        writer.writerow(row)
+        if not self.begun:  # with the earlier epochs: the new file takes the place of the old one as a whole
+            replace(self.path, text.getvalue().encode())
+            self.begun, self.kept = True, []
+            return
+        try:
+            with self.path.open("ab") as file:
+                file.write(text.getvalue().encode())
+        except OSError as error:
+            raise FileError(f"{str(self.path)!r} could not be written: {error.strerror or error}") from error
 
-    def _kept(self, epoch: int) -> list[dict[str, Any]]:
-        """The lines of the epochs before this one that an earlier part of the run has written."""
-        if epoch == 1 or not self.path.exists():
+    def _earlier(self, epochs: int) -> list[dict[str, Any]]:
+        """The lines of these first epochs that an earlier part of the run has written; one that was cut off is none."""
+        if not self.path.exists():
             return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+        try:
+            lines = check_regular(self.path).read_text("utf-8").splitlines(keepends=True)
+            rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
+            return [row for row in rows if 1 <= int(row["epoch"]) <= epochs]
+        except OSError as error:
+            raise FileError(f"{str(self.path)!r} cannot be read: {error.strerror or error}") from error
+        except (csv.Error, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(
+                f"{str(self.path)!r} is no log of a run, to which CSVLog could add: give it another path"
+            ) from error
 
 
 class LearningRateSchedule(Callback):
@@ -194,6 +221,11 @@ def better(monitor: str, new: float, best: float, min_delta: float) -> bool:
 def worst(monitor: str) -> float:
     """What everything improves on."""
     return -math.inf if "accuracy" in monitor else math.inf
+
+
+def number(value: Any) -> float:
+    """A number that a checkpoint has kept, infinities among them."""
+    return check_real("best", value, "a number", lambda v: True)
 
 
 class ReduceOnPlateau(Callback):
@@ -257,11 +289,15 @@ class ReduceOnPlateau(Callback):
         if self.waited > self.patience:
             run.lr, self.waited = min(run.lr, max(self.min_lr, self.factor * run.lr)), 0
 
+    def config(self) -> dict[str, Any]:
+        names = ("factor", "patience", "min_delta", "min_lr", "monitor")
+        return {name: getattr(self, name) for name in names}
+
     def state(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.best, self.waited = state["best"], state["waited"]
+        self.best, self.waited = number(state["best"]), check_count("waited", state["waited"], least=0)
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:

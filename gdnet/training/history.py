@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from gdnet.checks import is_whole
+from gdnet.errors import FileError
+
 
 class History(dict):
     """A dict of lists, one value an epoch: `"loss"`, `"val_loss"`, `"val_accuracy"`, ...
@@ -50,10 +53,17 @@ class History(dict):
 
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> "History":
-        """The reverse of `pack`."""
+        """The reverse of `pack`; a `FileError` for what `pack` does not give."""
+        values, epochs, seconds = (packed[name] for name in ("values", "epochs", "seconds"))
+        sound = is_whole(epochs) and isinstance(seconds, (int, float)) and isinstance(values, dict)
+        if not sound or not all(
+            isinstance(column, list) and len(column) <= epochs and all(isinstance(v, (int, float)) for v in column)
+            for column in values.values()
+        ):
+            raise FileError("a history in a file holds a number an epoch for every quantity; this one does not")
         history = cls()
-        history.update(packed["values"])
-        history.epochs, history.seconds = packed["epochs"], packed["seconds"]
+        history.update(values)
+        history.epochs, history.seconds = epochs, seconds
         return history
 
     def __repr__(self) -> str:

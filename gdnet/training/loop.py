@@ -11,6 +11,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend
 from gdnet.backend.tree import flatten, unflatten
+from gdnet.data import Dataset
 from gdnet.errors import OptionError
 from gdnet.optimizers import Optimizer
 from gdnet.training.callbacks import Callback, StopTraining
@@ -42,6 +43,8 @@ class Run:
     history : History
     result : array or None
         Parameters to end with instead of the last ones, on the host (such as the best of early stopping).
+    held : Dataset or None
+        The validation data.
     kept : array or None
         The parameters at the end of the last good epoch, on the host: what a run ends with that breaks off in a step.
     busy : str
@@ -64,6 +67,8 @@ class Run:
         self.stop: StopTraining | None = None
         self.callbacks: Sequence[Callback] = ()
         self.settings: dict[str, Any] = {}
+        self.prints: dict[str, Any] | None = None
+        self.held: Dataset | None = None
         self.names: tuple[str, ...] = ("loss",)
 
     # -- what callbacks use -------------------------------------------------------------------------------------------

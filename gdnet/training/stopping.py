@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdnet.checks import check_count, check_names, check_real
-from gdnet.training.callbacks import Callback, better, monitored, worst
+from gdnet.training.callbacks import Callback, better, monitored, number, worst
 
 if TYPE_CHECKING:
     from gdnet.training.loop import Run
@@ -70,12 +70,16 @@ class EarlyStopping(Callback):
         if self.theta is not None:
             run.result = self.theta
 
+    def config(self) -> dict[str, Any]:
+        return {"patience": self.patience, "min_delta": self.min_delta, "monitor": self.monitor}
+
     def state(self) -> dict[str, Any]:
         kept = {"best": self.best, "waited": self.waited, "best_epoch": self.best_epoch}
         return kept if self.theta is None else kept | {"theta": self.theta}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.best, self.waited, self.best_epoch = state["best"], state["waited"], state["best_epoch"]
+        self.best, self.waited = number(state["best"]), check_count("waited", state["waited"], least=0)
+        self.best_epoch = check_count("best_epoch", state["best_epoch"], least=0)
         self.theta = state.get("theta")
 
 

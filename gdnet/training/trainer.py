@@ -10,7 +10,7 @@ import numpy as np
 from gdnet.backend import Array
 from gdnet.backend.out_of_memory import device_memory
 from gdnet.checks import check_count, check_fraction, check_names, check_switch
-from gdnet.errors import OptionError
+from gdnet.errors import FileError, GdnetError, OptionError
 from gdnet.files import model_file, spec
 from gdnet.losses import Loss
 from gdnet.optimizers import SGD, Optimizer
@@ -120,9 +120,12 @@ class Trainer:
         run.callbacks = _in_order(found, verbose)
         validation = () if held is None else ("val_loss", f"val_{metric}") if metric else ("val_loss",)
         run.names = ("loss", *getattr(optimizer, "figures", ()), *metrics, *validation)
-        run.settings = self._settings(optimizer, feed)
+        run.settings = self._settings(optimizer, feed) | {"metrics": list(check_names("metrics", metrics))}
+        run.held = held
+        self._resumed = None
         if resume is not None:
             checkpoint.restore(run, resume)
+            self._resumed = resume, run.steps
         self._scored = (data if metrics else None), held
         return run
 
@@ -134,8 +137,15 @@ class Trainer:
             attempt = None if run.optimizer.full_batch else partial(self._attempt, run)
             with device_memory(run.backend, examples, attempt):
                 train(run, self._step_of_epoch, self._scores if scored else None)
-        except BaseException:
+        except BaseException as error:
             self.steps.clear()  # its buffers may be what left too little memory
+            # What a solver remembers has no form that could be checked beforehand; its first step needs all of it.
+            foreign = isinstance(error, Exception) and not isinstance(error, GdnetError)
+            if foreign and run.busy == "step" and self._resumed is not None and run.steps == self._resumed[1]:
+                raise FileError(
+                    f"from the state in {str(self._resumed[0])!r} no step could be made: the file is malformed "
+                    f"({type(error).__name__}: {error})"
+                ) from error
             raise
 
     def _attempt(self, run: Run, examples: int) -> None:
@@ -164,7 +174,6 @@ class Trainer:
             "batch_size": feed.batch_size,
             "shuffle": feed.shuffle,
             "drop_last": feed.drop_last,
-            "data": checkpoint.fingerprint(feed.data),
         }
 
 

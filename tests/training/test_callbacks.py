@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import gdnet as gd
+from gdnet.errors import FileError
 from gdnet.model import Model
+from gdnet.training import checkpoint
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3))
@@ -201,6 +203,77 @@ def test_csv_log(tmp_path):
     assert [int(row["epoch"]) for row in rows] == list(range(1, 7))
     assert [float(row["val_loss"]) for row in rows] == history["val_loss"]
     assert float(rows[0]["lr"]) == pytest.approx(0.05)
+
+
+class Crash(gd.Callback):
+    def __init__(self, at):
+        self.at = at
+
+    def on_epoch_end(self, run):
+        if run.epoch == self.at:
+            raise RuntimeError("crash")
+
+
+class SaveOnce(gd.Callback):
+    """A checkpoint of the end of epoch 3 alone."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_epoch_end(self, run):
+        if run.epoch == 3:
+            checkpoint.save(run, self.path)
+
+
+def epochs_in(path):
+    with path.open(newline="") as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file)]
+
+
+def test_the_log_of_a_resumed_run(tmp_path, monkeypatch):
+    path, log = tmp_path / "run.safetensors", tmp_path / "log.csv"
+    with pytest.raises(RuntimeError, match="crash"):
+        fit(SaveOnce(path), gd.CSVLog(log), Crash(5))
+    assert epochs_in(log) == [1, 2, 3, 4, 5]
+    log.write_text(log.read_text() + "1")  # the beginning of a line that a kill has cut off
+    for name in ("replace", "fsync"):  # killed, or without room, while the log is taken up again
+
+        def fail(*args):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(FileError, match="No space left on device"):
+                fit(gd.CSVLog(log), resume=path)
+        assert epochs_in(log)[:5] == [1, 2, 3, 4, 5]
+    fit(gd.CSVLog(log), resume=path)
+    assert epochs_in(log) == [1, 2, 3, 4, 5, 6]
+    fit(gd.CSVLog(log), epochs=2)  # another run
+    assert epochs_in(log) == [1, 2]
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"epoch,loss\nx,1\n", b"\xff\xfe\n1\n", b"\n1\n"])
+def test_a_log_of_something_else_is_refused_before_the_first_step(content, tmp_path):
+    path, log, recorder = tmp_path / "run.safetensors", tmp_path / "log.csv", Recorder()
+    fit(SaveOnce(path))
+    log.write_bytes(content)
+    with pytest.raises(FileError, match="no log of a run"):
+        fit(gd.CSVLog(log), recorder, resume=path)
+    assert "epoch 3" not in recorder.calls
+    assert log.read_bytes() == content
+
+
+def test_a_log_that_cannot_be_written_on_is_a_file_error(tmp_path):
+    log = tmp_path / "log.csv"
+
+    class Remove(gd.Callback):
+        def on_epoch_end(self, run):
+            if run.epoch == 2:
+                log.unlink()
+                log.mkdir()
+
+    with pytest.raises(FileError, match="could not be written: Is a directory"):
+        fit(gd.CSVLog(log), Remove())
 
 
 def test_history_reads_like_a_table(tmp_path):

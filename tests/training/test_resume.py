@@ -223,3 +223,91 @@ def test_a_kill_while_writing_leaves_the_old_file_and_no_litter(tmp_path, monkey
         assert path.read_bytes() == whole
     train(None, gd.Adam(), path, resume=path, epochs=2)
     assert {p.name for p in tmp_path.iterdir()} == {path.name, archive.previous(path).name}
+
+
+def resumed(path, resume=None, x=None, held=None, callbacks=(), **options):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 3)) if x is None else x
+    model = gd.Model(gd.Sequential(gd.Dense(3, 2)), loss=gd.SquaredError(), dtype="float64")
+    options = {"epochs": 2, "batch_size": 50, "verbose": 0} | options
+    return model.fit(x, x[:, :2] * 2.0, resume=resume, validation_data=held, **options,
+                     callbacks=[*callbacks, *([gd.Checkpoint(path)] if path else [])])  # fmt: skip
+
+
+def test_every_example_is_looked_at(tmp_path):
+    path, x = tmp_path / "run.safetensors", np.random.default_rng(0).standard_normal((200, 3))
+    resumed(path, x=x)
+    for row in (1, 77, 198):
+        other = x.copy()
+        other[row, 1] += 1e-12
+        with pytest.raises(FileError, match="another data"):
+            resumed(None, path, x=other)
+    resumed(None, path, x=x)
+
+
+def test_validation_data_and_metrics_belong_to_a_run(tmp_path):
+    path, x = tmp_path / "run.safetensors", np.random.default_rng(1).standard_normal((20, 3))
+    held = (x, x[:, :2])
+    resumed(path, held=held)
+    for other in (None, (x, x[:, 1:]), (x[1:], x[1:, :2]), (*held, np.linspace(1, 2, 20))):
+        with pytest.raises(FileError, match="another validation data"):
+            resumed(None, path, held=other)
+    with pytest.raises(FileError, match="another metrics"):
+        resumed(None, path, held=held, metrics=["rmse"])
+    assert len(resumed(None, path, held=held, epochs=3)["val_loss"]) == 3
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    (gd.EarlyStopping(3, monitor="loss"), gd.EarlyStopping(4, monitor="loss")),
+    (gd.EarlyStopping(3, monitor="loss"), gd.EarlyStopping(3, min_delta=0.1, monitor="loss")),
+    (gd.ReduceOnPlateau(0.1, monitor="loss"), gd.ReduceOnPlateau(0.2, monitor="loss")),
+    (gd.ReduceOnPlateau(0.1, monitor="loss"), gd.ReduceOnPlateau(0.1, min_lr=1e-4, monitor="loss")),
+])  # fmt: skip
+def test_settings_of_callbacks_belong_to_a_run(one, other, tmp_path):
+    path = tmp_path / "run.safetensors"
+    resumed(path, callbacks=[one])
+    with pytest.raises(FileError, match="another setting of callbacks"):
+        resumed(None, path, callbacks=[other])
+    resumed(None, path, callbacks=[one])
+
+
+def test_a_checkpoint_of_a_run_that_has_diverged_loads_as_what_fit_has_left(tmp_path):
+    path = tmp_path / "run.safetensors"
+    x = np.random.default_rng(0).standard_normal((200, 3))
+    model = gd.Model(gd.Sequential(gd.Dense(3, 2)), loss=gd.SquaredError(), dtype="float64")
+    history = model.fit(x, x[:, :2], optimizer=gd.SGD(lr=1e300), epochs=9, verbose=0, callbacks=[gd.Checkpoint(path)])
+    assert "not finite" in history.stop_reason
+    np.testing.assert_array_equal(gd.load(path).theta, model.theta)
+
+
+class Hooks(gd.Callback):
+    def __init__(self, crash=None):
+        self.seen, self.crash = [], crash
+
+    def on_epoch_begin(self, run):
+        self.seen.append(run.epoch)
+
+    def on_iteration_end(self, run):
+        if run.steps == self.crash:
+            raise RuntimeError("crash")
+
+
+def test_an_epoch_begins_once_and_seconds_go_on(tmp_path):
+    path = tmp_path / "run.safetensors"
+
+    def run(watch, resume=None):
+        model = gd.Model(gd.Sequential(gd.Dense(3, 1)), loss=gd.SquaredError(), dtype="float64")
+        x = np.random.default_rng(0).standard_normal((20, 3))
+        return model.fit(x, x[:, :1], batch_size=5, epochs=3, verbose=0, resume=resume,
+                         callbacks=[gd.Checkpoint(path, every=(1, "iteration")), watch])  # fmt: skip
+
+    with pytest.raises(RuntimeError, match="crash"):
+        run(Hooks(6))
+    tensors, content = archive.read(path, ("checkpoint",))
+    assert content["position"] == [1, 1]
+    content["history"]["seconds"] = 1000.0
+    archive.write(path, "checkpoint", tensors, {k: v for k, v in content.items() if k not in ("kind", "version")})
+    watch = Hooks()
+    history = run(watch, resume=path)
+    assert watch.seen == [2]
+    assert 1000.0 < history.seconds < 1900.0

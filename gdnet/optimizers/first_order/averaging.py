@@ -18,7 +18,18 @@ def _state_type(inner: Any) -> Any:
     """The wrapped optimizer's state with one more field, so that `step` and `lr` stay where they are."""
     outer: Any = namedtuple(f"Averaged{inner.__name__}", (*inner._fields, "average"))  # type: ignore[attr-defined, misc]
     outer.inner = inner  # type: ignore[attr-defined]
+    outer.__reduce__ = _reduced  # type: ignore[method-assign, assignment]
     return outer
+
+
+def _reduced(state: Any) -> tuple:
+    """How to pickle a state, whose class has no name in a module that pickle could find."""
+    return _again, (state.inner, *state)
+
+
+def _again(inner: Any, *fields: Any) -> Any:
+    """The state that was pickled."""
+    return _state_type(inner)(*fields)
 
 
 @dataclass(frozen=True, repr=False)
