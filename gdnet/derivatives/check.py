@@ -54,7 +54,7 @@ def gradcheck(
     gradient : callable or array, optional
         The claim: x to an array of x's shape, or that array. By default `f(x).gradient`.
     h : float, optional
-        The step, by default ε^(1/3) max(1, |xᵢ|). Entries near a kink are looked at with smaller ones as well.
+        The step, by default ε^(1/3) max(|xᵢ|, rms of x). Entries near a kink are looked at with smaller ones as well.
     layout : Layout, optional
         Names for the entries of a flat x, as in "2.W (3, 7)". By default `f.layout`, if f has one.
     rtol : float, optional

@@ -77,7 +77,7 @@ class Directions(Lines):
         u = (host_generator(seed, "gradcheck").integers(0, 2, (count, around.size)) * 2.0 - 1.0) / np.sqrt(around.size)
         x = self.host(around.flat)
         self.claimed, self.directions = u @ claim, count
-        self.step = around.eps ** (1 / 3) * max(1.0, float(np.sqrt(np.mean(x * x)))) if h is None else float(h)
+        self.step = around.eps ** (1 / 3) * (float(np.sqrt(np.mean(x * x))) or 1.0) if h is None else float(h)
         self.noise += around.eps * float(np.linalg.norm(x * claim))  # x + h u is rounded, entry by entry
         self.u = around.xp.astype(around.backend.asarray(u), around.dtype)
 

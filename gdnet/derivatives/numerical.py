@@ -36,7 +36,7 @@ def numerical_derivative(
     method : str
         `"central"`, `"forward"`, `"backward"` or `"complex"` (for f that takes complex arrays).
     h : float, optional
-        The step; by default the one that balances truncation and rounding in x's precision, times max(1, |x|).
+        The step; by default the one that balances truncation and rounding in x's precision, times `steps.typical`.
     error : bool
         Whether to return (derivative, estimate of its absolute error).
 
@@ -100,7 +100,9 @@ def numerical_gradient(
     method : str
         `"central"`, `"forward"`, `"backward"` or `"complex"` (for f that takes complex arrays).
     h : float, optional
-        The step, the same for every entry. By default ε^(1/3) (central) or ε^(1/2) (one-sided) times max(1, |xᵢ|).
+        The step, the same for every entry. By default ε^(1/3) (central) or ε^(1/2) (one-sided) times the larger of |xᵢ|
+        and the root mean square of x (1 where x = 0): the right size if f changes over lengths like those of x itself.
+        Give h where it does not, and `error=True` to see it.
     error : bool
         Whether to return (gradient, estimate of its absolute error), both of x's shape. The estimate adds truncation,
         from the results at h and 2h, to rounding, from the noise of f over h; it costs as many evaluations again.
@@ -170,8 +172,8 @@ def numerical_hessian(
         forward    (f(+i +j) - f(+i) - f(+j) + f) / (hᵢ hⱼ); backward the same with -h
 
     Wrong by multiples of h² and h. Options and errors are those of `numerical_gradient`, without `"complex"`; the
-    default step is ε^(1/4) (central) or ε^(1/3), times max(1, |xᵢ|). It takes 2 P² evaluations, so P is to be small;
-    where a gradient is at hand, `numerical_jacobian(gradient, x)` takes 2 P and is more accurate.
+    default step is ε^(1/4) (central) or ε^(1/3), times the larger of |xᵢ| and the mean size of x. It takes
+    2 P² evaluations: where a gradient is at hand, `numerical_jacobian(gradient, x)` takes 2 P and is more accurate.
 
     >>> import numpy as np
     >>> numerical_hessian(lambda x: x[0] ** 2 * x[1], np.asarray([3.0, 4.0])).round(5)

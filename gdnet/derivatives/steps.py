@@ -6,7 +6,7 @@ h = ε^(1/(k+1)): ε^(1/2) one-sided (k = 1), ε^(1/3) central (k = 2); for seco
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gdnet.backend import Array
 from gdnet.derivatives.evaluate import Around
@@ -42,7 +42,7 @@ def steps(around: Around, h: float | None, power: float) -> Array:
     """
     xp, x = around.xp, around.flat
     if h is None:
-        wanted = around.eps**power * xp.maximum(xp.abs(x), xp.ones_like(x))
+        wanted = around.eps**power * typical(xp, x)
     else:
         if isinstance(h, bool) or not isinstance(h, (int, float)) or not math.isfinite(h) or h <= 0:
             raise OptionError(f"h must be a positive number or None, got {h!r}")
@@ -52,9 +52,20 @@ def steps(around: Around, h: float | None, power: float) -> Array:
         largest = around.backend.read(xp.max(xp.abs(x)))
         raise OptionError(
             f"h = {h} is too small for {around.dtype}: x + h is x again where |x| is {largest:.3g}; take at least "
-            f"{around.eps ** (1 / 2) * max(1.0, largest):.1g}, or h=None"
+            f"{around.eps ** (1 / 2) * (largest or 1.0):.1g}, or h=None"
         )
     return exact
+
+
+def typical(xp: Any, x: Array) -> Array:
+    """The size of each entry, for steps: max(|xᵢ|, the root mean square of x), and 1 where x is zero throughout.
+
+    The entries of one vector mostly have one unit, and a step must be small in that unit, whichever it is.
+    """
+    largest = xp.max(xp.abs(x)) if x.shape[0] else xp.ones((), dtype=x.dtype)
+    unit = xp.where(largest > 0.0, largest, xp.ones_like(largest))
+    mean = unit * xp.sqrt(xp.mean((x / unit) ** 2)) if x.shape[0] else unit
+    return xp.maximum(xp.abs(x), xp.where(largest > 0.0, mean, unit))
 
 
 def noise(around: Around, points: int = 8) -> Array:
@@ -66,7 +77,7 @@ def noise(around: Around, points: int = 8) -> Array:
     """
     xp, x = around.xp, around.flat
     least = around.eps * xp.abs(around.value)
-    spacing = 64.0 * around.eps * xp.maximum(xp.abs(x), xp.full_like(x, 1e-3))
+    spacing = 64.0 * around.eps * xp.maximum(xp.abs(x), 1e-3 * typical(xp, x))
     k = xp.arange(points, dtype=around.dtype, device=around.backend.device)
     line = x[None, :] + k[:, None] * spacing[None, :]
     table, found = around.at(line), least

@@ -139,6 +139,28 @@ class Progress(NamedTuple):
         return Progress(self.value, unit, largest, size, fallen, self.way + step, step)
 
 
+def refined(at: Point) -> Point | None:
+    """The same point with more accurate derivatives, where the objective has some in reserve."""
+    finer = getattr(at.evaluation, "refined", lambda: None)()
+    return None if finer is None else Point(at.backend, finer, at.theta)
+
+
+def too_coarse(old: Point, new: Point) -> bool:
+    """Whether a gradient by differences is near its own errors, or the value's changes are."""
+    error = getattr(new.evaluation, "gradient_error", None)
+    if error is None or not new.finite:
+        return False
+    near = new.norm <= 10.0 * read(new.backend, new.backend.xp.max(error))[0]
+    return near or old.value - new.value <= 1e-7 * abs(old.value)
+
+
+def exhausted(old: Point, new: Point) -> bool:
+    """Whether a gradient by differences has led to no lower value but for rounding: it will not do so again."""
+    eps = float(new.backend.xp.finfo(new.theta.dtype).eps)
+    by_differences = getattr(new.evaluation, "gradient_error", None) is not None
+    return by_differences and old.value - new.value <= 2.0 * eps * abs(old.value)
+
+
 def first_step(at: Point) -> float:
     """The first trial along the negative gradient, where nothing is known of the curvature: a with θ - a g.
 
@@ -280,7 +302,11 @@ class Solver(Optimizer):
         began = time.perf_counter()
         backend = backend_of(theta, names=("theta",))
 
+        trials = 0
+
         def trial(vector: Array) -> Point:
+            nonlocal trials
+            trials += 1
             return Point(backend, objective(vector), vector)
 
         at = state.at if state.at is not None and state.at.theta is theta else trial(theta)
@@ -290,6 +316,10 @@ class Solver(Optimizer):
         if state.iteration == 0:
             state = state._replace(progress=Progress.begin(at))
         stop, confirmed = self._solved(at, state.progress)
+        if stop and (finer := refined(at)) is not None:
+            at, state = finer, state._replace(progress=state.progress.after(at, finer))
+            value = at.evaluation.value
+            stop, confirmed = self._solved(at, state.progress)
         if stop:
             return theta, state._replace(at=at), SolverInfo(value, at.value, at.norm, stop, moved=False)
 
@@ -297,7 +327,12 @@ class Solver(Optimizer):
         elapsed = state.elapsed + time.perf_counter() - began
         if point is None:
             state = state._replace(elapsed=elapsed, memory=memory, at=at)
+            if stop in (None, "precision") and (finer := refined(at)) is not None:
+                state = state._replace(memory=self.start(theta), at=finer)
+                return theta, state, SolverInfo(value, at.value, at.norm, None, moved=False)
             return theta, state, SolverInfo(value, at.value, at.norm, stop or "precision", moved=False)
+        if trials > 8 or too_coarse(at, point):
+            point = refined(point) or point
         progress = state.progress.after(at, point) if point.finite else state.progress
         state = SolverState(state.iteration + 1, elapsed, progress, memory, point)
         stop = stop or self._stop(at, point, state)
@@ -315,6 +350,8 @@ class Solver(Optimizer):
             return "unbounded"
         if stop := self._solved(new, progress)[0]:
             return stop
+        if exhausted(old, new):
+            return "precision"
         if self.ftol and abs(old.value - new.value) <= self.ftol * max(abs(old.value), abs(new.value)):
             return "ftol"
         if self.xtol:

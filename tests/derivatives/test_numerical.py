@@ -216,3 +216,26 @@ def test_bad_input_elsewhere():
         gd.numerical_hessian(np.sum, REAL, "complex")
     with pytest.raises(OptionError, match="positive"):
         gd.numerical_gradient(np.sum, REAL, "complex", h=-1.0)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-7, 1.0, 1e5, 1e12])
+@pytest.mark.parametrize("method", ["central", "forward", "backward"])
+def test_the_unit_of_x_does_not_matter(unit, method):
+    x = unit * np.array([5.0, -3.0, 0.0, 1e-3])
+    found = gd.numerical_gradient(lambda v: float(np.sum(np.sin(v / unit))), x, method)
+    np.testing.assert_allclose(found * unit, np.cos(x / unit), atol=1e-9 if method == "central" else 1e-6)
+    single = gd.numerical_gradient(lambda v: float(np.sin(v[0] / unit)), x[:1], method)
+    np.testing.assert_allclose(single * unit, np.cos(5.0), atol=1e-9 if method == "central" else 1e-6)
+
+
+def test_gradcheck_in_small_units():
+    x = 1e-7 * np.array([5.0, 2.0])
+    right = np.cos(x / 1e-7) / 1e-7
+    assert gd.gradcheck(lambda v: float(np.sum(np.sin(v / 1e-7))), x, right)
+    assert not gd.gradcheck(lambda v: float(np.sum(np.sin(v / 1e-7))), x, 1.01 * right)
+
+
+def test_a_step_too_long_for_f_shows_in_the_error():
+    """f changes over 1e-7 of x: the default step misses it, and says so."""
+    found, wrong = gd.numerical_gradient(lambda v: float(np.sin(v[0] / 1e-7)), np.array([1.0]), error=True)
+    assert wrong[0] > 0.1 * abs(found[0])

@@ -84,3 +84,27 @@ def test_no_more_evaluations_than_scipy(method, peers):
         assert sum(row[3] for row in ours) <= sum(row[3] for row in theirs), peer
         worse = [(name, a, b) for (name, _, a, *_), (_, _, b, _) in zip(ours, theirs) if a > b + 1e-8 + 1e-4 * b]
         assert not worse, (peer, worse)
+
+
+@pytest.mark.parametrize(("method", "part"), [("bfgs", 0.65), ("lbfgs", 0.75)])
+def test_staged_differences_save_evaluations(method, part):
+    """Forward quotients while they suffice: fewer calls than by central ones alone, and as many problems solved."""
+    calls, solved = {}, {}
+    for jac in (None, "3-point"):
+        calls[jac] = solved[jac] = 0
+        for p in problems.sums():
+            found = gd.minimize(p.f, p.fit.x0, method=method, jac=jac, tol=1e-5)
+            assert found.nfev == p.calls["f"]
+            assert found.njev > 0
+            calls[jac] += p.calls["f"]
+            solved[jac] += min(abs(found.fun - m) for m in p.fit.minima) <= 1e-6 + 1e-3 * found.fun
+    assert calls[None] <= part * calls["3-point"], calls
+    assert solved[None] >= solved["3-point"], solved
+
+
+@pytest.mark.parametrize("method", ["bfgs", "lbfgs"])
+def test_without_gradients_every_value_is_a_minimum(method):
+    for p in problems.sums():
+        found = gd.minimize(p.f, p.fit.x0, method=method)
+        assert found.success, (p.fit.name, found)
+        assert min(abs(found.fun - m) for m in p.fit.minima) <= 1e-6 + 1e-3 * found.fun, p.fit.name

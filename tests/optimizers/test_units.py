@@ -156,3 +156,44 @@ def test_a_limit_comes_without_success(method, limit):
         )
         assert not found.success
         assert found.stop_reason in ("max_iter", "max_time")
+
+
+@pytest.mark.parametrize("problem", ["rosen", "tub"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "gd"])
+def test_units_without_derivatives(method, problem):
+    """Difference steps follow the parameters' sizes, together and each by itself."""
+    f, _, _, x0, best = PROBLEMS[problem]
+    for k in range(-12, 13, 4):
+        for value, unit in ((10.0**k, 1.0), (1.0, 10.0**k)):
+            found = gd.minimize(lambda x, v, u: v * f(x / u), x0 * unit, (value, unit), method)
+            assert found.success, (value, unit, found)
+            np.testing.assert_allclose(found.x / unit, best, atol=1e-3)
+
+
+def test_a_unit_for_each_parameter_without_derivatives():
+    unit = np.array([1e-9, 1e4, 1.0])
+    for method in ("newton",):
+        found = gd.minimize(lambda x: tub(x / unit), PROBLEMS["tub"][3] * unit, method=method)
+        np.testing.assert_allclose(found.x / unit, TARGET, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["bfgs", "lbfgs", "cg"])
+def test_a_peak_in_small_units(method):
+    """Amplitude 1e-8, position and width near 1: the parameters differ by eight powers of ten."""
+    w = np.linspace(1, 2, 100)
+    d = 1.2e-8 * np.exp(-0.5 * (w - 1.4) ** 2 / 0.11**2)
+
+    def misfit(p):
+        return np.sum((p[0] * np.exp(-0.5 * (w - p[1]) ** 2 / p[2] ** 2) - d) ** 2)
+
+    found = gd.minimize(misfit, [1.5e-8, 1.6, 0.2], method=method)
+    assert found.fun <= misfit([1.5e-8, 1.6, 0.2])
+    assert not found.success or np.allclose(found.x, [1.2e-8, 1.4, 0.11], rtol=1e-2), found
+
+
+def test_a_function_in_float32_of_an_x_in_float64():
+    """Its rounding is that of float32: steps fit for float64 would find noise."""
+    c = np.array([0.4, -1.5])
+    for jac in (None, "2-point", "3-point"):
+        found = gd.minimize(lambda x: np.float32(np.sum(np.cosh(np.float32(x - c)))), np.zeros(2), jac=jac)
+        np.testing.assert_allclose(found.x, c, atol=5e-3)

@@ -11,12 +11,16 @@ import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.derivatives import numerical_jacobian
+from gdnet.derivatives.steps import typical
 from gdnet.errors import ArrayError, DataError, OptionError, ShapeError
 from gdnet.maps import Map, symmetric
 from gdnet.maps.solve import Matrix
+from gdnet.optimizers.scipy_api.differences import Differences
 from gdnet.optimizers.solver import half_square
 
-METHODS = {"2-point": "forward", "3-point": "central", "forward": "forward", "central": "central"}
+METHODS = {
+    "2-point": "forward", "3-point": "central", "forward": "forward", "central": "central", "staged": "staged",
+}  # fmt: skip
 """Names of difference formulas: SciPy's and gdnet's."""
 
 
@@ -31,7 +35,8 @@ class FunctionObjective:
     fun : x -> scalar
         Or None where `residual` is given.
     jac : x -> (n,), True, or a difference formula
-        The gradient. True: `fun` returns (value, gradient). "2-point" or "3-point" (also the default): by differences.
+        The gradient. True: `fun` returns (value, gradient). By differences: "2-point", "3-point" (the default), or
+        "staged", forward ones until a solver asks for central ones (`refined`).
     hess : x -> (n, n) array or `Map`
     hessp : (x, v) -> (n,)
         The Hessian times v. Without either, products are differences of the gradient.
@@ -72,6 +77,7 @@ class FunctionObjective:
         self.fun, self.residual = fun, residual
         self.both = jac is True
         self.jac, self.gradient_formula = _callable_or_formula(None if jac is True else jac, "jac")
+        self.differences = Differences(self.gradient_formula)
         self.jacobian, self.jacobian_formula = _callable_or_formula(jacobian, "jacobian")
         self.hess, _ = _callable_or_formula(hess, "hess")
         self.hessp = hessp
@@ -126,7 +132,21 @@ class FunctionEvaluation:
         if o.jac is not None:
             o.njev += 1
             return self._own(_vector(backend, o.jac(self._own(self.theta), *o.args), self.theta, "jac"))
-        return _differences(lambda x: o(x).value, self.value, self.theta, o.gradient_formula)
+        o.njev += 1
+        found, self.gradient_error = o.differences(lambda x: o(x).value, self.value, self.theta)
+        return found
+
+    gradient_error: Any = None
+    """The rounding errors of a gradient that was found by differences, (n,); else None."""
+
+    def refined(self) -> "FunctionEvaluation | None":
+        """The same point with a more accurate gradient, or None where there is none."""
+        o = self.objective
+        if o.fun is None or o.both or o.jac is not None or not o.differences.refine():
+            return None
+        finer = FunctionEvaluation(o, self.theta)
+        finer.__dict__["_call"] = self._call
+        return finer
 
     @cached_property
     def residual(self) -> Array | None:
@@ -230,9 +250,12 @@ class _DifferenceHessian(Map):
     def _product(self, v: Array) -> Array:
         at, xp = self.at, self.backend.xp
         eps = float(xp.finfo(at.theta.dtype).eps)
-        h = (eps**0.5 if self.exact else eps**0.25) * (1.0 + xp.max(xp.abs(at.theta)))
-        size = xp.sqrt(xp.sum(v * v))
-        h = h / xp.where(size > 0.0, size, xp.ones_like(size))
+        # No parameter moves by more than this part of its size.
+        size = typical(xp, at.theta)
+        if not self.exact and (learned := at.objective.differences.size) is not None:
+            size = self.backend.asarray(learned, "float64" if eps < 1e-10 else "float32")
+        moved = xp.max(xp.abs(v) / size)
+        h = (eps**0.5 if self.exact else eps**0.25) / xp.where(moved > 0.0, moved, xp.ones_like(moved))
         return (at.objective(at.theta + h * v).gradient - at.gradient) / h
 
     def dense(self, max_bytes: int = 1 << 30) -> Array:

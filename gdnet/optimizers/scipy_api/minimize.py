@@ -27,6 +27,9 @@ METHODS: dict[str, type[Solver]] = {
     "newton_cg": NewtonCG,
 }
 
+BY_DIFFERENCES = 1e-7
+"""The default of min_grad where the gradient is found by differences, which are not exact enough for less."""
+
 SCIPY_NAMES = {"maxiter": "max_iter", "xrtol": "xtol", "maxcor": "history"}
 """SciPy's names of options beside gdnet's."""
 
@@ -59,7 +62,8 @@ def minimize(
     method : str
         "bfgs", "lbfgs", "cg", "newton", "newton_cg", "gd", "scg" or "interior_point".
     jac : (x, *args) -> (n,), True, "2-point" or "3-point"
-        The gradient; True: fun returns (value, gradient); by default central differences of fun.
+        The gradient; True: fun returns (value, gradient); by default differences of fun: central ones, for "bfgs",
+        "lbfgs", "cg" and "gd" forward ones until they are too coarse.
     hess : (x, *args) -> (n, n) or `Map`
     hessp : (x, v, *args) -> (n,)
         Where neither is given and a method needs one, differences of the gradient serve.
@@ -67,7 +71,8 @@ def minimize(
         For "interior_point" alone: n pairs (low, high), functions of x alone with g_le(x) <= 0 and h_eq(x) = 0.
     tol : float
         Same as `options["gtol"]`: stop when max_i |∂f/∂x_i| is at most this, as in SciPy, in the units of f and x, and
-        not before. Without it the rule is free of units: `options["min_grad"]`, 1e-8 of the largest gradient met.
+        not before. Without it the rule is free of units: `options["min_grad"]`, 1e-8 of the largest
+        gradient met, 1e-7 by differences.
     callback : function of x, or of `intermediate_result`
         Called after each iteration. True from it, or StopIteration, ends the run.
     options : dict
@@ -115,6 +120,10 @@ def minimize(
     known = {field.name for field in fields(solver)}
     if unknown := sorted(set(chosen) - known):
         raise OptionError(f'method="{name}" has no option {", ".join(unknown)}; it has {", ".join(sorted(known))}')
+    if jac is None and name in ("bfgs", "lbfgs", "cg", "gd"):
+        jac = "staged"
+    if not callable(jac) and jac is not True:
+        chosen.setdefault("min_grad", BY_DIFFERENCES)
     objective = FunctionObjective(fun, jac, hess, hessp, args=args)
     return solver(**chosen).run(objective, as_start(x0), _callback(callback))
 
