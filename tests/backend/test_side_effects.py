@@ -30,7 +30,9 @@ class Watching(gd.Layer):
 
     def memory(self):
         """What has been kept, as numbers."""
-        return [np.array(v, float) for name, v in sorted(vars(self).items()) if not name.startswith("_") and name != "name"]
+        return [
+            np.array(v, float) for name, v in sorted(vars(self).items()) if not name.startswith("_") and name != "name"
+        ]
 
 
 class Attribute(Watching):

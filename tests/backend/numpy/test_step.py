@@ -458,3 +458,106 @@ def test_the_program_in_the_description_of_the_compiler_is_the_one_that_is_writt
     compiled(np.ones((3, 2)), np.ones((4, 3)))
     (program,) = compiled.programs.values()
     assert textwrap.indent(program.source, "    ") in compiler.__doc__
+
+
+def written_between(x, y):
+    z = x * 3.0
+    head = z[:2]
+    head += 1.0
+    a = np.sqrt(z)
+    head += 2.0  # the root of z is another one now
+    return a * 2.0, np.sqrt(z) * 3.0
+
+
+def copied_and_read(x, y):
+    z, v = np.empty_like(x), x * 2.0
+    z[...] = v
+    return z + 1.0, v * 3.0 - z
+
+
+def compared_and_read(x, y):
+    above = x > 0.5
+    return above.astype(x.dtype) * y, np.where(above, y, 0.0)
+
+
+def compared_and_written(x, y):
+    z = np.zeros_like(x)
+    z[...] = x @ np.ones((5, 5))
+    above = z > 2.0
+    head = z[:2]
+    head[...] = 7.0
+    return above.astype(x.dtype) * y + 0.0 * z
+
+
+def product_and_read(x, y):
+    a = x * 0.5
+    return a + y, a * a
+
+
+def narrow_into_wide(x, y):
+    z = np.zeros_like(x)
+    row = x[0] * 1.0
+    np.add(row, row, out=z)
+    return (z * y,)
+
+
+def needed_between(x, y):
+    a = x * 2.0 + 1.0
+    b = np.sum(a, axis=0)
+    return a * b + y, b
+
+
+def views_of_buffers(x, y):
+    a = x * y + 1.0
+    left, right = a[:, :2].T, a[:, 2:]
+    b = x + 2.0  # must not lie where a lies
+    return left @ b, right * 2.0
+
+
+def results_of_different_sizes(x, y):
+    a = np.tanh(x @ y.T)
+    b = np.tanh(a.reshape(-1) * 2.0)
+    c = np.tanh(x[:2] * 3.0)
+    d = np.tanh(a @ a)
+    return np.sum(b) * d, np.sum(c) + np.sum(a, axis=0)
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["chain.c", "numpy"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        written_between, copied_and_read, compared_and_read, compared_and_written, product_and_read, narrow_into_wide,
+        needed_between, views_of_buffers, results_of_different_sizes,
+    ],
+    ids=lambda step: step.__name__,
+)  # fmt: skip
+def test_what_is_read_again_is_there_and_as_it_was(step, written, monkeypatch):
+    if not written:
+        monkeypatch.setattr(chain, "compiled", None)
+    compiled_equals(step, lambda: [RNG.random((5, 5)), RNG.random((5, 5))])
+
+
+def test_one_donated_argument_makes_room_for_one_result_only():
+    def step(a, b, x):
+        return a + x, a - x, b
+
+    compiled = get_backend().compile(step, donate=(0, 1), strict=True)
+    for _ in range(5):
+        a, b, x = RNG.random((3, 50))
+        expected = step(a.copy(), b, x)
+        for found, wanted in zip(compiled(a, b.copy(), x), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert used(compiled)
+
+
+def test_a_donated_argument_that_another_one_shows():
+    compiled = get_backend().compile(lambda a, x: (a * 2.0, a[0] + x), donate=(0,), strict=True)
+    for _ in range(6):
+        whole = RNG.random(60)
+        expected = whole[:50] * 2.0, whole[0] + whole[10:]
+        for found, wanted in zip(compiled(whole[:50], whole[10:]), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        kept = whole[10:].copy()
+        compiled(whole[:50], whole[10:])
+        np.testing.assert_array_equal(whole[10:], kept)  # what was not donated is as it was
+    assert used(compiled)
