@@ -172,7 +172,8 @@ def domain_of(kind: type, name: str) -> Domain | None:
         own = vars(base).get("__dataclass_fields__", {}).get(name)
         if own is not None and own.metadata.get("domain") is not None:
             return own.metadata["domain"]
-    return next((DOMAINS[key] for base in kind.__mro__ if (key := f"{base.__name__}.{name}") in DOMAINS), None)
+    ours = (base for base in kind.__mro__ if base.__module__.startswith("gdnet."))  # a user's may have the same name
+    return next((DOMAINS[key] for base in ours if (key := f"{base.__name__}.{name}") in DOMAINS), None)
 
 
 def _is_schedule(value: Any) -> bool:

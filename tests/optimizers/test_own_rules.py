@@ -93,6 +93,17 @@ def test_names_that_other_classes_use_are_free():
         assert getattr(rule, name) == getattr(Own, name)
 
 
+def test_a_class_with_the_name_of_a_solver_is_not_that_solver():
+    @dataclass(frozen=True, repr=False)
+    class LBFGS(Own):
+        history: str = "long"
+        max_products: float = 0.5
+
+    assert LBFGS().history == "long"
+    with pytest.raises(OptionError, match="history"):
+        gd.LBFGS(history="long")
+
+
 @pytest.mark.parametrize("options", [{"share": 1.0}, {"lr": -1.0}, {"weight_decay": -1.0}, {"clip_norm": "a"}])
 def test_domains_of_the_fields_hold(options):
     (name, value) = next(iter(options.items()))
