@@ -87,7 +87,7 @@ def is_plain(cell: str) -> bool:
     >>> is_plain(" 1e-3 "), is_plain("1_0"), is_plain("inf")
     (True, False, False)
     """
-    return _PLAIN.fullmatch(cell.strip()) is not None
+    return _PLAIN.fullmatch(cell.strip(" \t\r\n\f\v")) is not None  # what float() strips
 
 
 def is_date(cell: str) -> bool:
