@@ -88,9 +88,6 @@ class Layer(Configured):
     Jacobian has no part that belongs to one example alone, and what is made example by example is made otherwise."""
     kinks: tuple[float, ...] = ()
     """Inputs at which the rule has no derivative; numerical checks keep away from them."""
-    can_leave_out_bias = False
-    """Whether y = z + b with a bias b, and the layer has `product(params, x, context) -> (z, b, J of y)` for a chain
-    that lets a kernel of the next layer add b."""
 
     known: ClassVar[dict[str, type["Layer"]]] = {}
     """Every layer class by the name that stands for it in a file."""

@@ -43,7 +43,7 @@ class Dense(Layer, name="Dense"):
             raise OptionError(f"Dense: sizes must be positive integers, got {features}")
         self.n_in = int(features[0]) if len(features) == 2 else None
         self.n_out = int(features[-1])
-        self.bias = self.can_leave_out_bias = check_switch("Dense: bias", bias)
+        self.bias = check_switch("Dense: bias", bias)
         self.initial = initializer(init, "Dense")
         self.in_shape = None if self.n_in is None else (self.n_in,)
 
@@ -74,11 +74,6 @@ class Dense(Layer, name="Dense"):
         if self.bias:
             y += params["b"]
         return y, DenseJacobian(context, x, W, self.bias)
-
-    def product(self, params: Params, x: Array, context: Context) -> tuple[Array, Array, Jacobian]:
-        """(x W, b, J of y = x W + b); only for `bias=True`."""
-        W = params["W"]
-        return context.backend.matmul(x, W), params["b"], DenseJacobian(context, x, W, self.bias)
 
     def config(self) -> dict[str, Any]:
         features = [self.n_out] if self.n_in is None else [self.n_in, self.n_out]

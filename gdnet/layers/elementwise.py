@@ -105,9 +105,3 @@ class Elementwise(Layer):
         fused = backend.kernels.get(self.kernel)
         y, d = (self.f(backend, x), None) if fused is None else fused(backend, x, **self.config())
         return y, ElementwiseJacobian(self, backend, x, y, d)
-
-    def forward_biased(self, z: Array, b: Array, context: Context) -> tuple[Array, Jacobian]:
-        """What `forward` gives for x = z + b, where the backend has a kernel for it."""
-        backend = context.backend
-        y, d = backend.kernels[f"bias_{self.kernel}"](backend, z, b, **self.config())
-        return y, ElementwiseJacobian(self, backend, z, y, d, b)

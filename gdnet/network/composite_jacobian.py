@@ -13,8 +13,7 @@ from gdnet.layers.jacobian import Pull, added, plus
 from gdnet.network.composite import Plan
 
 Call = tuple[Layer, Params, Array, Context]
-"""A layer's call inside a composite, (layer, params, x, context): enough to make it again, but for an activation that a
-kernel has joined with the bias b of the layer before: its x lacks b, which its Jacobian holds as `bias`."""
+"""A layer's call inside a composite, (layer, params, x, context): enough to make it again."""
 
 
 class CompositeJacobian(Jacobian):

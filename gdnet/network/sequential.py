@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from gdnet.backend import Array
-from gdnet.layers import Context, Elementwise, Jacobian, Layer, Params
+from gdnet.backend import Array, Backend
+from gdnet.layers import Context, Jacobian, Layer, Params, Shape
 from gdnet.layers.jacobian import Pull
 from gdnet.network.composite import Composite, Plan
 from gdnet.network.composite_jacobian import Call, CompositeJacobian
+from gdnet.network.joined import Joined, kernel_of
 
 
 class Sequential(Composite, name="Sequential"):
@@ -28,34 +29,38 @@ class Sequential(Composite, name="Sequential"):
 
     def __init__(self, *layers: Layer) -> None:
         super().__init__(*layers)
-        self.joints = {
-            i: f"bias_{after.kernel}"
-            for i, (layer, after) in enumerate(pairwise(layers))
-            if layer.can_leave_out_bias and isinstance(after, Elementwise) and after.kernel
-        }
-        """Layers whose bias a kernel may add together with the next layer's rule: that kernel's name."""
+        self._places = list(enumerate(layers))
+        self._joints = {i: name for i, pair in enumerate(pairwise(layers)) if (name := kernel_of(*pair))}
+        self._joined: dict[Any, tuple[list[tuple[int, Layer]], Plan]] = {}
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Jacobian]:
-        plan = self.plan(tuple(x.shape[1:]))
+        layers, plan = self.steps(tuple(x.shape[1:]), context.backend)
         calls: list[Call] = []
         jacobians: list[Jacobian] = []
-        kernels, layers, b = context.backend.kernels, self.layers, None
         needed, first, keyed = context.need_dx, plan.first, context.key is not None
         above = context if needed else context.child(0, True)  # without keys, layers may share a context
-        layer: Any
-        for i, layer in enumerate(layers):
-            names, need_dx = plan.names[i], needed or i > first
+        for (place, layer), names in zip(layers, plan.names):
+            need_dx = needed or len(calls) > first
             own = {name: params[full] for name, full in names.items()} if names else {}
-            inner = context.child(i, need_dx) if keyed else above if need_dx else context
+            inner = context.child(place, need_dx) if keyed else above if need_dx else context
             calls.append((layer, own, x, inner))
-            if b is not None:  # x came without its bias
-                (x, J), b = layer.forward_biased(x, b, inner), None
-            elif self.joints.get(i) in kernels:
-                x, b, J = layer.product(own, x, inner)
-            else:
-                x, J = layer.forward(own, x, inner)
+            x, J = layer.forward(own, x, inner)
             jacobians.append(J)
         return x, ChainJacobian(calls, jacobians, plan, context, 0 if needed else first)
+
+    def steps(self, in_shape: Shape, backend: Backend) -> tuple[list[tuple[int, Layer]], Plan]:
+        """The layers with their places, and the plan; two layers that a kernel of the backend joins are one step."""
+        plan = self.plan(in_shape)
+        joined = tuple(i for i, name in self._joints.items() if name in backend.kernels)
+        if not joined:
+            return self._places, plan
+        key = in_shape, joined
+        if key not in self._joined:
+            left = [(i, layer) for i, layer in self._places if i - 1 not in joined]
+            steps = [(i, Joined(*self.layers[i : i + 2]) if i in joined else layer) for i, layer in left]
+            names = [plan.names[i] for i, _ in left]
+            self._joined[key] = steps, plan._replace(names=names)  # nothing is joined before the first with parameters
+        return self._joined[key]
 
 
 class ChainJacobian(CompositeJacobian):

@@ -7,6 +7,7 @@ import gdnet as gd
 from gdnet.backend import get_backend
 from gdnet.backend.cupy.sources import BIASED
 from gdnet.layers import Context
+from gdnet.testing import check_layer
 
 HOST = get_backend("cpu")
 RNG = np.random.default_rng(0)
@@ -90,3 +91,42 @@ def test_joined_are_a_dense_layer_with_a_bias_and_the_rule_right_after_it(noted)
 
 def test_numpy_has_no_such_kernel():
     assert not set(BIASED) & set(HOST.kernels)
+
+
+def test_every_check_of_a_layer_holds_with_joined_layers(noted):
+    net = gd.Sequential(gd.Dense(3), gd.SiLU(), gd.Dense(2), gd.Residual(gd.Dense(2), gd.Tanh()), gd.Dropout(0.4))
+    assert check_layer(net, (3,))
+    assert {"bias_SiLU", "bias_Tanh"} <= set(noted)
+
+
+def test_a_layer_that_stands_in_two_places_may_be_joined(noted):
+    shared = gd.Dense(3, 3)
+    assert check_layer(gd.Sequential(shared, gd.Tanh(), shared, gd.Sigmoid(), gd.Dense(2)), (3,))
+    assert {"bias_Sigmoid", "bias_Tanh"} <= set(noted)
+
+
+def test_random_layers_draw_the_same_whether_joined_or_not(noted, monkeypatch):
+    """Keys go by the place of a layer in the list."""
+    net, x = gd.Sequential(gd.Dense(3, 4), gd.Tanh(), gd.Dropout(0.5), gd.Dense(2)), RNG.standard_normal((5, 3))
+    params = net.layout().split(net.initial(0), np)
+    joined = net(params, x, training=True, key=gd.Key(3))[0]
+    assert noted
+    monkeypatch.setattr(HOST, "kernels", {})
+    np.testing.assert_allclose(net(params, x, training=True, key=gd.Key(3))[0], joined, rtol=1e-13)
+
+
+def test_a_tangent_is_not_taken_for_another(noted):
+    """Two tangents that share their arrays but for one."""
+    net, x, rng = gd.Sequential(gd.Dense(3, 4), gd.Tanh()), RNG.standard_normal((5, 3)), np.random.default_rng(4)
+    W, b, gy = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 4)), rng.standard_normal((5, 4))
+    params = net.layout().split(net.initial(0), np)
+    for need_dx in (True, False):
+        dxs = rng.standard_normal((2, 5, 3)) if need_dx else [None, None]
+        moves = [({"0.W": w, "0.b": v}, dx) for w in W for v in b for dx in dxs]
+        J = net.forward(params, x, Context(HOST, need_dx=need_dx))[1]
+        for dparams, dx in [*moves, *moves[::-1]]:
+            fresh = net.forward(params, x, Context(HOST, need_dx=need_dx))[1]
+            np.testing.assert_array_equal(J.jvp(dparams, dx), fresh.jvp(dparams, dx))
+            np.testing.assert_array_equal(
+                J.dvjp(dparams, dx, gy, None)[0]["0.W"], fresh.dvjp(dparams, dx, gy, None)[0]["0.W"]
+            )
