@@ -33,7 +33,7 @@ _NAMES = {
         "ConstantRate CosineDecay ExponentialDecay LinearWarmup OneCycle Schedule StepDecay "
         "BFGS BayesianRegularization ConjugateGradient GradientDescent InteriorPoint LBFGS LevenbergMarquardt Newton "
         "NewtonCG ScaledConjugateGradient Armijo HagerZhang HessianFree StrongWolfe "
-        "Domain FunctionObjective OptimizeResult Solver least_squares minimize option quadratic_program"
+        "Domain FunctionObjective Move OptimizeResult Point Solver least_squares minimize option quadratic_program"
     ),
     "training": (
         "CSVLog Callback Checkpoint EarlyStopping History LearningRateSchedule ProgressBar ReduceOnPlateau StopOnNaN "

@@ -103,7 +103,9 @@ from gdnet.optimizers import HessianFree as HessianFree
 from gdnet.optimizers import StrongWolfe as StrongWolfe
 from gdnet.optimizers import Domain as Domain
 from gdnet.optimizers import FunctionObjective as FunctionObjective
+from gdnet.optimizers import Move as Move
 from gdnet.optimizers import OptimizeResult as OptimizeResult
+from gdnet.optimizers import Point as Point
 from gdnet.optimizers import Solver as Solver
 from gdnet.optimizers import least_squares as least_squares
 from gdnet.optimizers import minimize as minimize

@@ -29,7 +29,7 @@ from gdnet.optimizers.result import OptimizeResult
 from gdnet.optimizers.scipy_api.function import FunctionObjective
 from gdnet.optimizers.scipy_api.least_squares import least_squares
 from gdnet.optimizers.scipy_api.minimize import minimize
-from gdnet.optimizers.solver import Solver
+from gdnet.optimizers.solver import Move, Point, Solver
 from gdnet.optimizers.unconstrained.bfgs import BFGS
 from gdnet.optimizers.unconstrained.conjugate_gradient import ConjugateGradient
 from gdnet.optimizers.unconstrained.gradient_descent import GradientDescent
@@ -65,6 +65,7 @@ __all__ = [
     "LinearWarmup",
     "Lion",
     "Momentum",
+    "Move",
     "NAdam",
     "Nesterov",
     "Newton",
@@ -72,6 +73,7 @@ __all__ = [
     "OneCycle",
     "OptimizeResult",
     "Optimizer",
+    "Point",
     "RMSProp",
     "Rprop",
     "ScaledConjugateGradient",

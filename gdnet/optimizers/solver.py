@@ -60,7 +60,16 @@ def asks_to_stop(callback: Callable[[OptimizeResult], Any], found: OptimizeResul
 
 
 class Point:
-    """A vector, its evaluation, and what of it has been read on the host."""
+    """A vector, its evaluation, and what of it has been read on the host.
+
+    >>> import numpy as np
+    >>> from gdnet.backend import get_backend
+    >>> from gdnet.optimizers import FunctionObjective, Point
+    >>> x, J = np.asarray([3.0, -4.0]), FunctionObjective(lambda x: float(x @ x), lambda x: 2.0 * x)
+    >>> at = Point(get_backend("cpu"), J(x), x)
+    >>> at.value, at.norm, at.dots((at.gradient, x))
+    (25.0, 8.0, (50.0,))
+    """
 
     def __init__(self, backend: Backend, evaluation: Any, theta: Array) -> None:
         self.backend, self.evaluation, self.theta = backend, evaluation, theta
@@ -176,7 +185,11 @@ def first_step(at: Point) -> float:
 
 
 class Move(NamedTuple):
-    """What a method did in one iteration: the new point, or None and the reason why there is none."""
+    """What a method did in one iteration: the new point, or None and the reason why there is none.
+
+    >>> Move(None, (), "precision").stop
+    'precision'
+    """
 
     point: Point | None
     memory: Any
@@ -208,7 +221,7 @@ class Solver(Optimizer):
     """Base class of the methods that need the whole objective: line searches, curvature.
 
     Subclasses write `start(theta) -> memory` and `advance(at, memory, trial) -> Move`, where `trial(theta)` evaluates a
-    vector and `memory` is a named tuple of arrays and numbers.
+    vector and `memory` is a named tuple of arrays and numbers. `minimize(fun, x0, method=MySolver())` runs one.
 
     Parameters
     ----------
@@ -234,8 +247,7 @@ class Solver(Optimizer):
         If one of these, or a method's own option, is outside its domain.
 
     >>> import numpy as np
-    >>> from gdnet.optimizers import FunctionObjective
-    >>> from gdnet.optimizers.solver import Move
+    >>> from gdnet.optimizers import FunctionObjective, Move
     >>> class FixedStep(Solver):
     ...     def advance(self, at, memory, trial):
     ...         return Move(trial(at.theta - 0.25 * at.gradient), memory)

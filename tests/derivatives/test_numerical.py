@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import gdnet.derivatives as gd
+from gdnet.derivatives.evaluate import Around
+from gdnet.derivatives.steps import noise
 from gdnet.errors import ArrayError, DataError, OptionError, ShapeError
 
 POINT = np.asarray([[0.3, -1.2, 40.0], [0.0, 2.5, -0.7]])
@@ -239,3 +241,9 @@ def test_a_step_too_long_for_f_shows_in_the_error():
     """f changes over 1e-7 of x: the default step misses it, and says so."""
     found, wrong = gd.numerical_gradient(lambda v: float(np.sin(v[0] / 1e-7)), np.array([1.0]), error=True)
     assert wrong[0] > 0.1 * abs(found[0])
+
+
+def test_noise_is_not_the_slope():
+    """A straight line has no noise but rounding, however steep it is."""
+    around = Around(lambda x: x.sum() - 1.0, np.ones(1), scalar=True)
+    assert float(noise(around)) <= 8 * np.finfo(np.float64).eps

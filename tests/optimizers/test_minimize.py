@@ -312,3 +312,29 @@ def test_interior_point_takes_the_constraints():
     np.testing.assert_allclose(found.x, 0.5, atol=1e-6)
     with pytest.raises(OptionError, match="no option steps"):
         gd.minimize(good, np.ones(2), method="interior_point", options={"steps": 3})
+
+
+def test_a_solver_with_its_options_is_a_method():
+    class Halving(gd.Solver):
+        def advance(self, at, memory, trial):
+            return gd.Move(trial(at.theta - 0.25 * at.gradient), memory)
+
+    for solver in (gd.BFGS(line_search=gd.HagerZhang()), gd.LBFGS(history=3), Halving()):
+        found = gd.minimize(lambda x: float(np.sum((x - 1) ** 2)), [3.0, 4.0], method=solver, jac=lambda x: 2 * (x - 1))
+        assert found.success, found
+        np.testing.assert_allclose(found.x, 1.0, atol=1e-6)
+    with pytest.raises(OptionError, match=r"give the options to it, BFGS\("):
+        gd.minimize(good, [1.0], method=gd.BFGS(), tol=1e-3)
+    with pytest.raises(OptionError, match="BFGS knows no constraints, but bounds came"):
+        gd.minimize(good, [1.0], method=gd.BFGS(), bounds=[(0, 1)])
+
+
+@pytest.mark.parametrize("method", [name for name in FAST if name != "newton"])
+def test_parameters_changed_from_outside_are_seen(method):
+    """A cached point belongs to the very vector that it was made for."""
+    solver, f = METHODS[method](), gd.FunctionObjective(rosen, rosen_grad)
+    theta = np.array([-1.2, 1.0])
+    theta, state, _ = solver.step(f, theta, solver.init(theta))
+    moved = theta + 0.5
+    _, _, info = solver.step(f, moved, state)
+    assert float(info.value) == rosen(moved)

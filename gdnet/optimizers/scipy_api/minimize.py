@@ -38,7 +38,7 @@ def minimize(
     fun: Callable[..., Any],
     x0: Any,
     args: tuple = (),
-    method: str = "bfgs",
+    method: str | Solver = "bfgs",
     jac: Any = None,
     hess: Any = None,
     hessp: Callable[..., Any] | None = None,
@@ -59,8 +59,9 @@ def minimize(
     x0 : (n,) array of any library, or numbers
     args : tuple
         Handed to fun, jac, hess and hessp after x; to constraints not, as in SciPy.
-    method : str
-        "bfgs", "lbfgs", "cg", "newton", "newton_cg", "gd", "scg" or "interior_point".
+    method : str or Solver
+        "bfgs", "lbfgs", "cg", "newton", "newton_cg", "gd", "scg" or "interior_point"; or a solver with its options,
+        such as `gd.BFGS(line_search=gd.HagerZhang())`, or one of your own.
     jac : (x, *args) -> (n,), True, "2-point" or "3-point"
         The gradient; True: fun returns (value, gradient); by default differences of fun: central ones, for "bfgs",
         "lbfgs", "cg" and "gd" forward ones until they are too coarse.
@@ -104,9 +105,16 @@ def minimize(
     name = method.lower().replace("-", "_") if isinstance(method, str) else method
     if name == "interior_point":
         return _interior_point(fun, x0, args, jac, hess, hessp, bounds, g_le, h_eq, tol, callback, chosen)
+    given = [label for label, value in (("bounds", bounds), ("g_le", g_le), ("h_eq", h_eq)) if value is not None]
+    if isinstance(method, Solver):
+        name = type(method).__name__
+        if chosen or tol is not None:
+            raise OptionError(f"method is a solver: give the options to it, {name}(...), not to minimize")
+        if given:
+            raise OptionError(f"{name} knows no constraints, but {' and '.join(given)} came")
+        return method.run(FunctionObjective(fun, jac, hess, hessp, args=args), as_start(x0), _callback(callback))
     if name not in METHODS:
         raise OptionError(f"method must be one of {', '.join([*METHODS, 'interior_point'])}, got {method!r}")
-    given = [label for label, value in (("bounds", bounds), ("g_le", g_le), ("h_eq", h_eq)) if value is not None]
     if given:
         raise OptionError(
             f'method="{name}" knows no constraints, but {" and ".join(given)} came: take method="interior_point"'
