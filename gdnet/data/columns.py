@@ -1,5 +1,6 @@
 """Columns of a table: numbers, categories, dates, or a mixture that is refused; what is a class and what a number."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ import numpy as np
 
 from gdnet.data.cells import NO_NUMBER, NO_TEXT, is_ambiguous, is_date, plain_numbers, spellings, value
 from gdnet.errors import FileError, GdnetError
+
+DECIMAL_COMMAS = "decimal commas, as in {}: decimal='.' (--decimal .) says otherwise"
 
 
 @dataclass
@@ -20,10 +23,14 @@ class Column:
     """Its number, from 0."""
     numbers: np.ndarray | None
     cells: Sequence[str] = ()
-    whole: bool = False
-    """Whether all its numbers are whole."""
 
     @property
+    def whole(self) -> bool:
+        """Whether all its numbers are whole."""
+        real = self.numbers[~self.missing]  # type: ignore[index]
+        return bool(len(real) and (real == np.rint(real)).all())
+
+    @functools.cached_property
     def missing(self) -> np.ndarray:
         """Which values are missing, (n,)."""
         if self.numbers is not None:
@@ -68,7 +75,7 @@ def columns_of(
         if numbers is None:
             open_[j] = [cell.strip() for cell in cells]
             continue
-        found[j] = _number_column(names[j], j, numbers)
+        found[j] = Column(names[j], j, numbers)
         points = points or (cells.dtype.kind == "f" if isinstance(cells, np.ndarray) else any("." in c for c in cells))
     kinds = {j: _spelling(cells) for j, cells in open_.items()}
     mark = decimal or _decimal(source, names, open_, kinds, points, notes)
@@ -80,11 +87,6 @@ def columns_of(
     if grouped:
         notes.append(f"marks between thousands or per cent signs were left out in {', '.join(grouped)}")
     return found  # type: ignore[return-value]
-
-
-def _number_column(name: str, place: int, numbers: np.ndarray) -> Column:
-    real = numbers[~np.isnan(numbers)]
-    return Column(name, place, numbers, whole=bool(len(real) and (real == np.rint(real)).all()))
 
 
 @dataclass
@@ -126,7 +128,7 @@ def _decimal(
             f"decimal points: say which one is meant, decimal=',' or '.' (--decimal), and mend the others"
         )
     if commas:
-        notes.append(f"decimal commas, as in {names[commas[0]]}: decimal='.' (--decimal .) says otherwise")
+        notes.append(DECIMAL_COMMAS.format(names[commas[0]]))
         return ","
     if not points:
         for j, kind in kinds.items():
@@ -154,7 +156,7 @@ def _column(
         if np.isinf(numbers).any():
             row = int(np.argmax(np.isinf(numbers)))
             raise source.fail(f"a finite number was expected, got {cells[row]!r}", column, row)
-        return _number_column(name, place, numbers)
+        return Column(name, place, numbers)
     if kind.share > 0.5:
         row = next(i for i, c in enumerate(cells) if c.lower() not in NO_NUMBER and mark not in spellings(c))
         if kind.marks and not guessed:
@@ -244,7 +246,7 @@ def decide_task(source: Source, column: Column, task: str | None, notes: list[st
         found, why = "classification", f"has {len(values)} different whole numbers, each {FEWEST} times or more"
     as_what = "numbers" if found == "classification" else "classes"
     switch = f"task={other[found]!r} (--task {other[found]})"
-    switch = f"; {switch} takes them as {as_what}" if column.whole else ""
+    switch = f"; {switch} takes them as {as_what}" if column.numbers is not None and column.whole else ""
     notes.append(f"{found}: the target {column.name} {why}{switch}")
     return found
 

@@ -57,7 +57,7 @@ def read_csv(
     >>> x.tolist(), t.tolist()
     ([[1.5, 2.0], [2.5, 1.0]], [0, 1])
     """
-    table = read_cells(path, header, delimiter, "utf-8", _strict_header)
+    table = read_cells(path, header, delimiter, "utf-8", _strict_header, ".")
     column = _column(table, target)
     numbers = [plain_numbers(cells) if not isinstance(cells, np.ndarray) else cells for cells in table.columns]
     if any(found is None or np.isnan(found).any() for found in numbers):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gdnet.checks import is_whole
-from gdnet.data.columns import Column, Source, classes, columns_of, decide_task, one_hot_columns
+from gdnet.data.cells import is_number
+from gdnet.data.columns import DECIMAL_COMMAS, Column, Source, classes, columns_of, decide_task, one_hot_columns
 from gdnet.data.frames import cells_of, frame_columns, is_frame, read_frame
 from gdnet.data.text import read_cells
 from gdnet.errors import DataError, OptionError
@@ -111,6 +112,11 @@ def read_table(
         of, named = Source(str(source), lambda i: f"row {i}"), True
     else:
         cells = read_cells(source, header, sep, encoding, decimal=decimal)
+        if cells.commas and _has_points(cells.columns):
+            cells = read_cells(source, header, sep, encoding, cells_only=True)
+        if cells.commas:
+            decimal = ","
+            cells.notes.append(DECIMAL_COMMAS.format(cells.commas))
         names, raw, named = cells.names, cells.columns, cells.header
         lines = cells.lines
         of = Source(str(source), lambda i: f"line {lines[i]}")
@@ -176,6 +182,16 @@ def _make(
     feature_names, x = _features(of, inputs, wanted is not None)
     t, class_names, decided = _target_values(of, outputs, task, notes)
     return Table(x, t, feature_names, [column.name for column in outputs], class_names, decided, notes)
+
+
+def _has_points(columns: Sequence[Any]) -> bool:
+    """Whether numbers with decimal points stand among the cells."""
+    return any(
+        "." in cell and is_number(cell)
+        for column in columns
+        if not isinstance(column, np.ndarray)
+        for cell in dict.fromkeys(column)
+    )
 
 
 def _targets(find: "_Finder", target: Any, left_out: list[int], wanted: list[int] | None) -> list[int]:
@@ -282,7 +298,7 @@ def _rows(column: Column, kept: np.ndarray) -> Column:
         return column
     numbers = None if column.numbers is None else column.numbers[kept]
     cells = [cell for cell, keep in zip(column.cells, kept, strict=True) if keep] if column.numbers is None else ()
-    return Column(column.name, column.place, numbers, cells, column.whole)
+    return Column(column.name, column.place, numbers, cells)
 
 
 def _features(of: Source, inputs: list[Column], chosen: bool) -> tuple[list[str], np.ndarray]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gdnet.data.cells import NO_NUMBER, is_number, is_plain
+from gdnet.data.cells import NO_NUMBER, is_number, is_plain, spellings
 from gdnet.data.fast import fast_columns
 from gdnet.data.opened import read_whole
 from gdnet.errors import FileError, OptionError
@@ -49,6 +49,8 @@ class Cells:
     header: bool
     sep: str | None
     notes: list[str] = field(default_factory=list)
+    commas: str = ""
+    """The column whose decimal commas let the reader of large files take commas for all, where nobody said so."""
 
 
 def read_cells(
@@ -81,15 +83,26 @@ def read_cells(
     k, skip = len(names), int(header and not start)
     if skip and len(rows) == 1:
         raise FileError(f"{path} has a header and no examples")
-    columns = fast_columns(text, sep, k, skip, decimal or ".") if large and sep is not None else None
+    commas = _commas(rows[skip:], names) if large and decimal is None else ""
+    mark = "," if commas else decimal or "."
+    columns = fast_columns(text, sep, k, skip, mark) if large and sep is not None else None
     if columns is not None:
         n = len(columns[0])
-        return Cells(names, columns, range(1 + skip + skipped, 1 + skip + skipped + n), header, sep, notes)
+        return Cells(names, columns, range(1 + skip + skipped, 1 + skip + skipped + n), header, sep, notes, commas)
     if large:
         rows = rows_of(path, text, sep)
     rows = _of_one_length(path, [(line + skipped, cells) for line, cells in rows[skip:]], k, sep, notes)
     columns = list(zip(*(cells for _, cells in rows), strict=True))
     return Cells(names, columns, [line for line, _ in rows], header, sep, notes)
+
+
+def _commas(rows: Rows, names: list[str]) -> str:
+    """The name of the first column that holds numbers with decimal commas only, as far as these rows tell."""
+    for j, name in enumerate(names):
+        cells = [row[1][j] for row in rows if len(row[1]) > j and row[1][j].strip().lower() not in NO_NUMBER]
+        if cells and frozenset.intersection(*map(spellings, cells)) == {","}:
+            return name
+    return ""
 
 
 def _names(
