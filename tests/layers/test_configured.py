@@ -255,3 +255,40 @@ def test_a_kernel_is_not_inherited():
 
     assert gd.Tanh.kernel == "Tanh"
     assert Mine.kernel == Own.kernel == ""
+
+
+@dataclass
+class Ranged(Quantile):
+    """A dataclass whose constructor calls that of a class with another one."""
+
+    low: float = 0.25
+    high: float = 0.5
+
+    def __post_init__(self):
+        super().__init__(self.high - self.low)
+
+
+def test_the_arguments_are_those_of_the_outermost_constructor():
+    assert Ranged(0.25, 0.75).config() == {"low": 0.25, "high": 0.75}
+    assert gd.Loss.from_spec(Ranged(0.25, 0.75).spec()) == Ranged(0.25, 0.75)
+    assert Ranged(0.25, 0.75) != Ranged(0.0, 0.5)
+
+
+class WrongWithoutDx(gd.Dense):
+    """Its derivative by b is wrong where nobody asks for dx."""
+
+    def forward(self, params, x, context):
+        y, J = super().forward(params, x, context)
+        if context.need_dx:
+            return y, J
+
+        def vjp(dy):
+            own, _ = J.vjp(dy)
+            return own | {"b": 1.01 * own["b"]}, None
+
+        return y, gd.Jacobian(J.jvp, vjp)
+
+
+def test_check_layer_looks_at_layers_of_which_nobody_asks_for_dx():
+    with pytest.raises(CheckFailed, match="without dx"):
+        check_layer(WrongWithoutDx(2), (3,))

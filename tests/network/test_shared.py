@@ -135,3 +135,11 @@ def test_a_file_that_shares_what_is_not_there(number):
     spec["config"]["layers"].append({"shared": number})
     with pytest.raises(FileError, match="a shared layer must be one of the 2 before it"):
         read_network(spec, {})
+
+
+@pytest.mark.parametrize("combine", ["sum", "concat"])
+def test_branches_alone_share(combine):
+    shared = gd.Dense(3)
+    net = gd.Parallel(shared, gd.Tanh(), shared, combine=combine)
+    assert check_layer(net, (3,))
+    assert net.layout((3,)).size == 12
