@@ -24,6 +24,9 @@ from gdnet.optimizers.first_order.sgd import SGD
 from gdnet.optimizers.first_order.sign import Lion, Rprop
 from gdnet.optimizers.gauss_newton.bayesian_regularization import BayesianRegularization
 from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
+from gdnet.optimizers.line_search.armijo import Armijo
+from gdnet.optimizers.line_search.hager_zhang import HagerZhang
+from gdnet.optimizers.line_search.strong_wolfe import StrongWolfe
 from gdnet.optimizers.options import Domain, option
 from gdnet.optimizers.result import OptimizeResult
 from gdnet.optimizers.scipy_api.function import FunctionObjective
@@ -34,7 +37,6 @@ from gdnet.optimizers.unconstrained.bfgs import BFGS
 from gdnet.optimizers.unconstrained.conjugate_gradient import ConjugateGradient
 from gdnet.optimizers.unconstrained.gradient_descent import GradientDescent
 from gdnet.optimizers.unconstrained.lbfgs import LBFGS
-from gdnet.optimizers.unconstrained.line_search import Armijo, HagerZhang, StrongWolfe
 from gdnet.optimizers.unconstrained.newton import Newton
 from gdnet.optimizers.unconstrained.newton_cg import HessianFree, NewtonCG
 from gdnet.optimizers.unconstrained.scaled_conjugate_gradient import ScaledConjugateGradient

@@ -8,8 +8,8 @@ import pytest
 import gdnet as gd
 from gdnet.backend import get_backend
 from gdnet.errors import OptionError
+from gdnet.optimizers.line_search.ray import Ray
 from gdnet.optimizers.solver import Point
-from gdnet.optimizers.unconstrained.line_search import Ray
 
 SEARCHES = [gd.Armijo(), gd.StrongWolfe(), gd.StrongWolfe(c2=0.1), gd.HagerZhang()]
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
+from gdnet.optimizers.line_search.ray import LineSearch, Ray
+from gdnet.optimizers.line_search.strong_wolfe import StrongWolfe
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
-from gdnet.optimizers.unconstrained.line_search import LineSearch, Ray, StrongWolfe
 
 
 class BFGSMemory(NamedTuple):

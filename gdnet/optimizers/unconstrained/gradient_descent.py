@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
+from gdnet.optimizers.line_search.armijo import ARMIJO
+from gdnet.optimizers.line_search.ray import LineSearch, Ray
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
-from gdnet.optimizers.unconstrained.line_search import ARMIJO, LineSearch, Ray
 
 
 class GradientDescentMemory(NamedTuple):

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gdnet.backend import Array, Backend
+from gdnet.optimizers.line_search.ray import LineSearch, Ray
+from gdnet.optimizers.line_search.strong_wolfe import QUASI_NEWTON_WOLFE
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
-from gdnet.optimizers.unconstrained.line_search import QUASI_NEWTON_WOLFE, LineSearch, Ray
 
 Table = tuple[tuple[float, ...], ...]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from gdnet.backend import Array
 from gdnet.maps.solve import absolute_solve, modified_cholesky
+from gdnet.optimizers.line_search.ray import LineSearch, Ray
+from gdnet.optimizers.line_search.strong_wolfe import STRONG_WOLFE
 from gdnet.optimizers.solver import Move, Point, Solver, read
-from gdnet.optimizers.unconstrained.line_search import STRONG_WOLFE, LineSearch, Ray
 
 
 @dataclass(frozen=True, repr=False)
