@@ -151,8 +151,9 @@ class Backend:
     def compile(self, step: Callable, donate: Sequence[int] = (), strict: bool = False) -> Callable:
         """The same function, made as fast as the library can; `donate` numbers arguments that may be overwritten.
 
-        Where a library compiles and this step cannot be, the step runs as it is, and the attribute `reason` of what is
-        returned says why in one sentence (None where it is compiled). With `strict` that is an error instead.
+        A step that cannot be compiled runs as it is, and the attribute `reason` of what is returned says why in one
+        sentence; it is None, or missing, where the step is compiled. With `strict` that is an error instead. Attributes
+        of layers, losses and optimizers stay as they were when the step was compiled: after a change, compile again.
         """
         return step
 

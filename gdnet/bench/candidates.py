@@ -25,7 +25,7 @@ class GdnetStep:
         self.rule = problem.rule()
         net = problem.net()  # the step of `Model.fit`: on this very backend, which arrays alone do not tell
         step = step_on(backend, net, problem.loss(), self.rule, net.layout((problem.sizes[0],)), 0)
-        self.step: Any = backend.compile(step, donate=(0, 1))
+        self.step: Any = backend.compile(step, donate=(0, 1), strict=True)  # or there is nothing to compare
         self.batches = [(backend.asarray(x), backend.asarray(t)) for x, t in problem.batches()]
         self.initial = problem.theta()
         self.reset()

@@ -246,6 +246,8 @@ class CutStep:
     """
 
     unwatched: ClassVar[bool] = True
+    reason: ClassVar[None] = None
+    """JAX compiles every step, or raises what stands against it."""
 
     def __init__(self, step: Callable, donate: Sequence[int]) -> None:
         if tuple(donate) != tuple(range(len(donate))):
