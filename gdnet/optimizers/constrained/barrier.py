@@ -58,6 +58,10 @@ class State(NamedTuple):
     """Steps in a row that a bound has cut to almost nothing."""
     raised: int
     """How often μ was raised for that."""
+    least_error: float
+    """The least relative error of the optimality conditions so far, as far as it fell to half of the one before."""
+    stalled: int
+    """Iterations since."""
     iteration: int
 
 
@@ -78,7 +82,7 @@ def begin(problem: Form, w: np.ndarray, options: Options) -> State:
     p = problem.at(w)
     y = least_squares_multipliers(problem, p, zl, zu) if p.finite else np.zeros(problem.m)
     theta = p.theta if np.isfinite(p.theta) else 1.0
-    return State(w, y, zl, zu, options.mu_init, Filter.around(theta, problem.eps), 0.0, 0.0, 0, 0, 0, 0)
+    return State(w, y, zl, zu, options.mu_init, Filter.around(theta, problem.eps), 0.0, 0.0, 0, 0, 0, np.inf, 0, 0)
 
 
 def least_squares_multipliers(problem: Form, p: Point, zl: np.ndarray, zu: np.ndarray) -> np.ndarray:

@@ -50,6 +50,8 @@ class InteriorPointState(NamedTuple):
     tiny: int
     blocked: int
     raised: int
+    least_error: float
+    stalled: int
     units: np.ndarray
     """(1 + m + 2 n,): factors of f and of the constraints, units and curvature of the free variables."""
     steps: np.ndarray
@@ -79,9 +81,11 @@ class InteriorPointInfo(NamedTuple):
 class InteriorPoint(Optimizer):
     """Primal-dual interior point method with a filter line search.
 
-    Every iterate lies strictly inside the bounds; bounds are never relaxed. `success` is claimed only after an unscaled
-    check: violation <= tol, stationarity <= tol max(1, |∇f|) and complementarity <= tol max(1, |f|); where the
-    arithmetic allows no further progress, 10, 100 and 10 times as much, and the stop reason says "acceptable".
+    Every iterate lies inside the bounds, which are never relaxed. `success` is claimed only after a check of the
+    problem as the user gave it: violation, stationarity and complementarity are at most tol times the size of the
+    numbers that they are made of (`SlackProblem.sizes`), so that nothing depends on units; where the arithmetic allows
+    no further progress, 10, 100 and 10 times as much, and the stop reason says "acceptable". It is never claimed above
+    the value of a start that keeps the constraints ("above_start").
 
     Parameters
     ----------
@@ -95,7 +99,7 @@ class InteriorPoint(Optimizer):
         the Gauss-Newton matrix with damping; of a function the given one, or differences of the gradient for up to 100
         variables (30 without a gradient), and damped BFGS of the Lagrangian beyond that.
     tol : float, optional
-        1e-8 in float64, 1e-4 in float32.
+        Without a unit; 1e-8 in float64, 1e-4 in float32.
     mu_init : float, optional
         The first barrier parameter; 1 for functions, 10⁻² for networks.
     max_iter : int
@@ -153,7 +157,25 @@ class InteriorPoint(Optimizer):
     def init(self, theta: Array) -> InteriorPointState:
         empty = np.zeros(0)
         return InteriorPointState(
-            0, 0.0, empty, empty, empty, empty, 0.0, np.zeros((0, 2)), 0.0, 0.0, 0, 0, 0, empty, empty, False, np.inf
+            0,
+            0.0,
+            empty,
+            empty,
+            empty,
+            empty,
+            0.0,
+            np.zeros((0, 2)),
+            0.0,
+            0.0,
+            0,
+            0,
+            0,
+            np.inf,
+            0,
+            empty,
+            empty,
+            False,
+            np.inf,
         )
 
     def step(
@@ -295,7 +317,8 @@ def pack(s: State, elapsed: float, first_value: float, problem: SlackProblem) ->
     filt = np.asarray([(s.filter.theta_min, s.filter.theta_max), *s.filter.pairs], dtype=np.float64)
     return InteriorPointState(
         s.iteration, elapsed, s.w, s.y, s.zl, s.zu, s.mu, filt, s.dw, s.least_dw, s.tiny, s.blocked, s.raised,
-        problem.units(), problem.functions.unit.copy(), problem.functions.central, first_value, problem,
+        s.least_error, s.stalled, problem.units(), problem.functions.unit.copy(), problem.functions.central,
+        first_value, problem,
     )  # fmt: skip
 
 
@@ -306,7 +329,8 @@ def unpack(state: InteriorPointState, eps: float = Filter.eps) -> State:
     filt = Filter(low, high, tuple(pairs), eps)
     return State(
         host(state.w), host(state.y), host(state.zl), host(state.zu), float(state.mu), filt, float(state.dw),
-        float(state.least_dw), int(state.tiny), int(state.blocked), int(state.raised), int(state.iteration),
+        float(state.least_dw), int(state.tiny), int(state.blocked), int(state.raised), float(state.least_error),
+        int(state.stalled), int(state.iteration),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Solver = Callable[[np.ndarray], np.ndarray]
+Inverse = Callable[[np.ndarray], np.ndarray]
 """K⁻¹ as a function."""
 SMALL = 200
 """Up to this order one symmetric eigendecomposition gives inertia and solution; above it Cholesky and a solve do."""
@@ -81,7 +81,7 @@ class Factor:
     e: np.ndarray
     kept: np.ndarray
     scale: np.ndarray
-    small: Solver
+    small: Inverse
 
     def solve(self, rw: np.ndarray, rc: np.ndarray, refinements: int = 4) -> tuple[np.ndarray, np.ndarray, float]:
         """(dw, dy, relative residual), with iterative refinement against the whole system."""
@@ -129,7 +129,7 @@ def equilibrate(K: np.ndarray, rounds: int = 4) -> np.ndarray:
     return scale
 
 
-def eigen_solver(K: np.ndarray, n: int) -> Solver | str:
+def eigen_solver(K: np.ndarray, n: int) -> Inverse | str:
     """Inertia and solution by K = Q Λ Qᵀ."""
     try:
         values, Q = np.linalg.eigh(K)
@@ -140,7 +140,7 @@ def eigen_solver(K: np.ndarray, n: int) -> Solver | str:
     return (lambda b: Q @ ((Q.T @ b) / values)) if int(np.sum(values > 0)) == n else "inertia"
 
 
-def cholesky_solver(K: np.ndarray, n: int) -> Solver | str:
+def cholesky_solver(K: np.ndarray, n: int) -> Inverse | str:
     """By the Schur complement where H is positive definite; else H + ρ JᵀJ so is enough for the inertia (n, m)."""
     H, J, e = K[:n, :n], K[n:, :n], -np.diagonal(K)[n:]
     try:

@@ -16,6 +16,8 @@ ACCEPTABLE = (10.0, 100.0, 10.0)
 """By how much violation, stationarity and complementarity may exceed tol where no further progress is possible."""
 
 
+STALLED = 200
+"""So many iterations in which the error has not fallen to half are the end."""
 SUCCESSES = ("converged", "acceptable")
 
 
@@ -36,6 +38,9 @@ def next_iteration(problem: SlackProblem, s: State, options: Options) -> tuple[S
     if found.within(NEARLY * options.tol) and problem.use_central_differences():
         p = problem.at(s.w)
         found = problem.residuals(s.w, s.y, s.zl, s.zu)
+    worst = max(found.relative)
+    fell = worst < 0.5 * s.least_error
+    s = s._replace(least_error=worst if fell else s.least_error, stalled=0 if fell else s.stalled + 1)
     stop = None
     if found.within(options.tol):
         stop = "converged"
@@ -47,6 +52,8 @@ def next_iteration(problem: SlackProblem, s: State, options: Options) -> tuple[S
         stop = "max_iter"
     if stop:
         return s, judged(found, stop, options)
+    if s.stalled > STALLED:
+        return no_progress(problem, s._replace(stalled=0), options)
     mu_min = max(MU_LEAST, options.tol * min(1.0, found.scale) / 11.0)
     s = raise_mu(problem, lower_mu(problem, s, options, mu_min))
     out = iterate(problem, s)

@@ -8,12 +8,25 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend
-from gdnet.errors import OptionError, ShapeError
+from gdnet.derivatives import numerical_jacobian
+from gdnet.errors import DataError, OptionError, ShapeError
 from gdnet.optimizers.constrained.user_functions import Constraint
 
-STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
 DENSE_LIMIT = 2000
 """Above so many parameters "auto" approximates the Hessian by BFGS instead of making it dense."""
+
+
+def jacobian_by_differences(f: Callable[[Array], Array], x: Array, backend: Backend) -> Array:
+    """(*f(x).shape, *x.shape) by central differences; NaN where f is not finite near x."""
+    try:
+        return numerical_jacobian(f, x)
+    except DataError:
+        return backend.xp.full((*f(x).shape, *x.shape), np.nan, dtype=x.dtype, device=backend.device)
+
+
+def vector(backend: Backend, found: Any) -> Array:
+    """What a constraint function returned, as a vector."""
+    return backend.xp.reshape(backend.xp.asarray(found), (-1,))
 
 
 class Kept:
@@ -69,18 +82,8 @@ class ObjectiveFunctions:
         found = getattr(self.at(x), "hessian", None)
         if found is not None:
             return found.dense()
-        xp, n = self.backend.xp, int(x.shape[0])
-        here, columns = self.backend.to_numpy(x).astype(np.float64), []
-        step = STEP if self.dtype == "float64" else 1e-2
-        for i in range(n):
-            moved = []
-            for sign in (1.0, -1.0):
-                v = here.copy()
-                v[i] += sign * step * max(1.0, abs(v[i]))
-                moved.append(self.source(self.backend.asarray(v, self.dtype)).gradient)
-            columns.append((moved[0] - moved[1]) / (2.0 * step * max(1.0, abs(here[i]))))
-        H = xp.stack(columns)
-        return 0.5 * (H + xp.matrix_transpose(H))
+        H = jacobian_by_differences(lambda v: self.source(v).gradient, x, self.backend)
+        return 0.5 * (H + self.backend.xp.matrix_transpose(H))
 
     def bind(self, constraints: list[Any]) -> list[Any]:
         """Constraints on outputs become constraints on parameters."""
@@ -123,18 +126,9 @@ class OutputConstraint:
             if self.jac is not None:
                 J = np.asarray(backend.to_numpy(self.jac(y)), dtype=np.float64)
                 return J.reshape(J.shape[0], -1)
-            here = backend.to_numpy(y).astype(np.float64)
-            step = STEP if dtype == "float64" else 1e-2
-            columns = []
-            for i in range(here.size):
-                ends = []
-                for sign in (1.0, -1.0):
-                    moved = here.copy()
-                    moved.reshape(-1)[i] += sign * step
-                    c = np.asarray(backend.to_numpy(self.fun(backend.asarray(moved, dtype))), dtype=np.float64)
-                    ends.append(np.atleast_1d(c))
-                columns.append((ends[0] - ends[1]) / (2.0 * step))
-            return np.stack(columns, axis=1)
+            found = jacobian_by_differences(lambda v: vector(backend, self.fun(v)), y, backend)
+            J = np.asarray(backend.to_numpy(found), dtype=np.float64)
+            return J.reshape(J.shape[0], -1)
 
         def value(theta: Array) -> Any:
             found = self.fun(at(theta).prediction)
@@ -149,21 +143,14 @@ class OutputConstraint:
             return e.jacobian.T(cotangents)
 
         def hessian(theta: Array, weights: Array) -> np.ndarray:
-            here = backend.to_numpy(theta).astype(np.float64)
             weight = np.asarray(backend.to_numpy(weights), dtype=np.float64)
-            step = STEP if dtype == "float64" else 1e-2
 
-            def pull(v: np.ndarray) -> np.ndarray:
-                e = there(backend.asarray(v, dtype))
+            def pull(v: Array) -> Array:
+                e = there(v)
                 S = (weight @ slopes(e.prediction)).reshape(e.prediction.shape)
-                return np.asarray(backend.to_numpy(e.jacobian.T(backend.asarray(S, dtype))), dtype=np.float64)
+                return e.jacobian.T(backend.asarray(S, dtype))
 
-            columns = []
-            for i in range(here.size):
-                h = np.zeros(here.size)
-                h[i] = step * max(1.0, abs(here[i]))
-                columns.append((pull(here + h) - pull(here - h)) / (2.0 * h[i]))
-            H = np.stack(columns)
+            H = np.asarray(backend.to_numpy(jacobian_by_differences(pull, theta, backend)), dtype=np.float64)
             return 0.5 * (H + H.T)
 
         return Constraint(value, jacobian, hessian)

@@ -77,7 +77,9 @@ class Restoration(Form):
         self.barrier_changed(mu)
         theta = self.at(w).theta
         filt = Filter.around(theta, self.eps)
-        return State(w, np.zeros(self.m), zl, np.minimum(RHO, s.zu), mu, filt, 0.0, 0.0, 0, 0, 0, s.iteration)
+        return State(
+            w, np.zeros(self.m), zl, np.minimum(RHO, s.zu), mu, filt, 0.0, 0.0, 0, 0, 0, np.inf, 0, s.iteration
+        )
 
 
 class Restored(NamedTuple):
