@@ -137,16 +137,15 @@ class Model:
     @property
     def scorer(self) -> Scorer:
         """What predicts and scores for the model, with network and loss as they are now."""
-        now = Configuration(self._net, self._loss)
-        scored = self._scored
-        if (
-            scored is None
-            or scored[1].loss is not self._loss
-            or scored[1].layout is not self.layout
-            or scored[0] != now
-        ):
-            self._scored = scored = now, Scorer(self.backend, self.net, self.loss, self.layout)
-        return scored[1]
+        kept = self._scored
+        if kept is not None and (kept[1].loss is not self._loss or kept[1].layout is not self.layout):
+            kept = None
+        if kept is None or not kept[0].holds():
+            now = Configuration(self._net, self._loss)
+            same = kept is not None and kept[0] == now
+            scorer = kept[1] if kept is not None and same else Scorer(self.backend, self.net, self.loss, self.layout)
+            self._scored = kept = now, scorer
+        return kept[1]
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ A compiled step holds the numbers of the layers as they were: the rate of a drop
 one list of all such attributes, those of classes that know nothing of gdnet's `config()` included.
 """
 
+import operator
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -38,9 +39,19 @@ class Configuration:
     """
 
     def __init__(self, *objects: Any) -> None:
-        self.values = list(
-            _leaves(objects, {})
-        )  # the objects themselves: while they are held, no other takes their place
+        self._holders: list[tuple[Any, tuple]] = []
+        self._arrays: list[tuple[np.ndarray, bytes]] = []
+        self._slotted = False
+        # The objects themselves: while they are held, no other takes their place.
+        self.values = list(self._leaves(objects, {}))
+
+    def holds(self) -> bool:
+        """Whether the objects are still as they were: a quick look, which may say no where only a cache is new."""
+        return (
+            not self._slotted
+            and all(len(held) == len(was) and all(map(operator.is_, _items(held), was)) for held, was in self._holders)
+            and all(array.tobytes() == was for array, was in self._arrays)
+        )
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -51,45 +62,57 @@ class Configuration:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def _leaves(self, node: Any, seen: dict[int, int]) -> Iterator[Any]:
+        if isinstance(node, (*OWNERS, tuple, list, dict)):
+            if id(node) in seen:  # one layer in two places, or a layer that knows what it is part of
+                yield seen[id(node)]
+                return
+            seen[id(node)] = len(seen)
+        if isinstance(node, OWNERS):
+            yield type(node)
+            self._hold(vars(node))
+            for name, value in self._attributes(node):
+                yield name
+                yield from self._leaves(value, seen)
+        elif type(node) in (tuple, list):
+            yield len(node)
+            self._hold(node)
+            for item in node:
+                yield from self._leaves(item, seen)
+        elif type(node) is dict:
+            yield len(node)
+            self._hold(node)
+            for name, value in node.items():
+                yield name
+                yield from self._leaves(value, seen)
+        elif isinstance(node, np.ndarray) and node.nbytes <= COMPARED_BYTES and not node.dtype.hasobject:
+            numbers = node.tobytes()
+            self._arrays.append((node, numbers))
+            yield f"{node.dtype.str} {node.shape}"
+            yield numbers
+        else:
+            yield node
 
-def _leaves(node: Any, seen: dict[int, int]) -> Iterator[Any]:
-    if isinstance(node, (*OWNERS, tuple, list, dict)):
-        if id(node) in seen:  # one layer in two places, or a layer that knows what it is part of
-            yield seen[id(node)]
-            return
-        seen[id(node)] = len(seen)
-    if isinstance(node, OWNERS):
-        yield type(node)
-        for name, value in _attributes(node):
-            yield name
-            yield from _leaves(value, seen)
-    elif type(node) in (tuple, list):
-        yield len(node)
-        for item in node:
-            yield from _leaves(item, seen)
-    elif type(node) is dict:
-        yield len(node)
-        for name, value in node.items():
-            yield name
-            yield from _leaves(value, seen)
-    elif isinstance(node, np.ndarray) and node.nbytes <= COMPARED_BYTES and not node.dtype.hasobject:
-        yield f"{node.dtype.str} {node.shape}"
-        yield node.tobytes()
-    else:
-        yield node
+    def _hold(self, holder: Any) -> None:
+        if type(holder) is not tuple:
+            self._holders.append((holder, tuple(_items(holder))))
+
+    def _attributes(self, node: Any) -> Iterator[tuple[str, Any]]:
+        """Names and values, without those that have been worked out from the others."""
+        cls = type(node)
+        for name, value in sorted(vars(node).items()):
+            if name not in WORKED_OUT and not isinstance(getattr(cls, name, None), cached_property):
+                yield name, value
+        for base in cls.__mro__:
+            slots = base.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if name not in ("__dict__", "__weakref__") and hasattr(node, name):
+                    self._slotted = True
+                    yield name, getattr(node, name)
 
 
-def _attributes(node: Any) -> Iterator[tuple[str, Any]]:
-    """Names and values, without those that have been worked out from the others."""
-    cls = type(node)
-    for name, value in sorted(getattr(node, "__dict__", {}).items()):
-        if name not in WORKED_OUT and not isinstance(getattr(cls, name, None), cached_property):
-            yield name, value
-    for base in cls.__mro__:
-        slots = base.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(node, name):
-                yield name, getattr(node, name)
+def _items(holder: Any) -> Any:
+    return holder.values() if type(holder) is dict else holder
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -31,22 +31,37 @@ BATCH = 32
 class StepCache:
     """The compiled step of the latest run, so that the next `fit` with the same settings compiles nothing."""
 
+    step: Step | None
+    optimizer: Optimizer | None
+    loss: Loss | None
+    others: Any
+    configuration: Configuration
+
     def __init__(self) -> None:
-        self.made_for: Any = None
-        self.loss: Loss | None = None
-        self.step: Step | None = None
+        self.clear()
 
     def get(self, model: inputs.Trainable, optimizer: Optimizer) -> Step:
         """The compiled step of this optimizer for this model, as its network and its loss are now."""
-        now = Configuration(optimizer, model.net, model.loss), model.layout, model.seed
-        if self.step is None or self.loss is not model.loss or self.made_for != now:
+        others = model.layout, model.seed
+        if (
+            self.step is not None
+            and self.optimizer is optimizer
+            and self.loss is model.loss
+            and self.others == others
+            and self.configuration.holds()
+        ):
+            return self.step  # the quick way, which every epoch goes
+        now = Configuration(optimizer, model.net, model.loss)
+        if self.step is None or self.loss is not model.loss or (self.configuration, self.others) != (now, others):
             step = step_on(model.backend, model.net, model.loss, optimizer, model.layout, model.seed)
-            self.step, self.made_for, self.loss = model.backend.compile(step, donate=(0, 1)), now, model.loss
+            self.step = model.backend.compile(step, donate=(0, 1))
+        self.optimizer, self.loss, self.others, self.configuration = optimizer, model.loss, others, now
         return self.step
 
     def clear(self) -> None:
         """Forget it, with the buffers that it holds."""
-        self.made_for = self.loss = self.step = None
+        self.step = self.optimizer = self.loss = self.others = None
+        self.configuration = Configuration()
 
 
 class Trainer:
