@@ -62,12 +62,14 @@ LABELS = {
 def test_a_rare_class_is_in_both_parts(kind, bk):
     loss, encode, outputs = LABELS[kind]
     x, rare = RNG.standard_normal((400, 3)), np.arange(400) < 4
-    watch, weight = Steps(), 1.0 + rare  # the weights tell which examples have been held out
-    fitted = model(outputs, loss, backend=bk.backend)
-    fitted.fit(bk.put(x), bk.put(encode(rare)), sample_weight=bk.put(weight), validation_split=0.25, batch_size=100,
-               callbacks=[watch], verbose=0)  # fmt: skip
-    assert len(watch.run.feed.data) == 300
-    assert np.sum(bk.get(watch.run.feed.data.sample_weight) == 2.0) == 3
+    weight = 1.0 + rare  # the weights tell which examples have been held out
+    for seed in range(4):
+        watch = Steps()
+        fitted = model(outputs, loss, backend=bk.backend, seed=seed)
+        fitted.fit(bk.put(x), bk.put(encode(rare)), sample_weight=bk.put(weight), validation_split=0.25,
+                   batch_size=100, callbacks=[watch], verbose=0)  # fmt: skip
+        assert len(watch.run.feed.data) == 300
+        assert np.sum(bk.get(watch.run.feed.data.sample_weight) == 2.0) == 3
 
 
 def test_numbers_and_probabilities_are_no_classes():
