@@ -189,8 +189,6 @@ class RootJacobian(PredictionJacobian):
     True
     """
 
-    own_units = False
-    """Whether parameters are measured in units of their own: weights are not."""
     accuracy = 0.0
     """Relative error of the entries beyond rounding: none, for every rule is exact."""
 

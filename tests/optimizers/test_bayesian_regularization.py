@@ -63,6 +63,7 @@ def test_penalised_rows():
     A = at.root_jacobian
     whole = A.dense()
     np.testing.assert_allclose(A.normal(), whole.T @ whole, atol=1e-12)
+    np.testing.assert_allclose(A.gram(), whole @ whole.T, atol=1e-12)
     np.testing.assert_allclose(A.diagonal(), np.sum(whole**2, axis=0), atol=1e-12)
     np.testing.assert_allclose(at.gradient, whole.T @ A.residual, atol=1e-12)
     np.testing.assert_allclose(float(at.value), 0.5 * np.sum(A.residual**2), rtol=1e-12)

@@ -348,3 +348,67 @@ def test_cholesky_and_triangular_solves(bk, n):
 def test_no_factor_of_an_indefinite_or_broken_matrix(bk):
     for bad in (np.diag([1.0, -1.0]), np.zeros((2, 2)), np.array([[1.0, np.nan], [np.nan, 1.0]])):
         assert cholesky_factor(bk.backend, bk.put(bad)) is None
+
+
+# -- units of the targets ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e-4, 1e4, 1e12])
+def test_targets_in_any_unit_train_as_those_of_one(unit):
+    """The same values in that unit after every step, and the same end, from initial weights made for targets of 1."""
+    x = np.linspace(-1, 1, 60)[:, None]
+    noise = 0.1 * np.random.default_rng(0).standard_normal(x.shape)
+    for t in (np.sin(3 * x), np.sin(3 * x) + noise):
+        rows = []
+        for scale in (1.0, unit):
+            objective, theta = objective_of((1, 6, 1), x, scale * t)
+            optimizer, values = gd.LevenbergMarquardt(), []
+            state = optimizer.init(theta)
+            for _ in range(40):
+                theta, state, info = optimizer.step(objective, theta, state)
+                values.append(info.new_value / scale**2)
+                assert info.stop is None
+            rows.append(values[1:])
+        np.testing.assert_allclose(rows[1][:10], rows[0][:10], rtol=1e-6)
+        np.testing.assert_allclose(rows[1][-1], rows[0][-1], rtol=0.5)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-4, 1e4])
+def test_success_is_claimed_in_every_unit_or_in_none(unit):
+    x = np.linspace(-1, 1, 60)[:, None]
+    t = unit * (np.tanh(4 * x + 0.5) + 0.1 * np.random.default_rng(0).standard_normal(x.shape))
+    objective, theta = objective_of((1, 1, 1), x, t)
+    early = gd.LevenbergMarquardt(max_iter=3).run(objective, theta)
+    found = gd.LevenbergMarquardt(max_iter=300).run(objective, theta)
+    assert (early.success, early.stop_reason) == (False, "max_iter")
+    assert (found.success, found.stop_reason) == (True, "min_grad")
+    assert found.fun < 0.02 * unit**2
+    assert found.nit < 30
+
+
+def test_outputs_of_very_different_sizes():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (150, 2))
+    t = np.stack([10.0**k * np.sin((k + 5) * 0.6 * x[:, 0] + x[:, 1]) for k in (-3, 0, 3)], axis=1)
+    objective, theta = objective_of((2, 12, 3), x, t)
+    found = gd.LevenbergMarquardt(max_iter=200).run(objective, theta)
+    assert found.fun <= 1e-6 * np.sum(np.var(t, axis=0))
+
+
+def test_the_first_step_solves_for_the_last_layer_and_only_where_nothing_follows_it(bk):
+    rng = np.random.default_rng(0)
+    x, t = rng.uniform(-1, 1, (40, 3)), 1e5 * rng.standard_normal((40, 2))
+    objective, theta = objective_of((3, 5, 2), bk.put(x), bk.put(t), backend=bk.backend)
+    optimizer = gd.LevenbergMarquardt()
+    new = bk.get(optimizer.step(objective, bk.put(theta), optimizer.init(bk.put(theta)))[0])
+    hidden = 3 * 5 + 5
+    assert np.array_equal(new[:hidden], theta[:hidden])
+    features = np.concatenate([np.tanh(x @ theta[:15].reshape(3, 5) + theta[15:20]), np.ones((40, 1))], axis=1)
+    best = np.linalg.lstsq(features, t, rcond=None)[1].sum() / 40
+    value = float(objective(bk.put(new)).value)
+    assert best <= value <= 1.05 * best
+    bent = gd.Sequential(gd.Dense(3, 5), gd.Tanh(), gd.Dense(5, 2), gd.Softplus())
+    objective = gd.Objective(bent, gd.SquaredError(), x, np.abs(t), backend=get_backend(), layout=bent.layout())
+    theta = bent.initial(seed=0)
+    new = optimizer.step(objective, theta, optimizer.init(theta))[0]
+    assert not np.array_equal(new[:hidden], theta[:hidden])

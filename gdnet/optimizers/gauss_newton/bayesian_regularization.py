@@ -54,7 +54,7 @@ class PenalisedRoot:
         self.backend, self.xp, self.dtype = A.backend, A.xp, A.dtype
         self.m, self.p = A.shape
         self.shape = (self.m + self.p, self.p)
-        self.accuracy, self.own_units = A.accuracy, A.own_units
+        self.accuracy = A.accuracy
 
     @cached_property
     def gradient(self) -> Array:
@@ -80,6 +80,13 @@ class PenalisedRoot:
     def normal(self, max_bytes: int = 1 << 31) -> Array:
         eye = self.xp.eye(self.p, dtype=self.dtype, device=self.backend.device)
         return self.b**2 * self.A.normal(max_bytes) + self.a**2 * eye
+
+    def gram(self) -> Array:
+        """[[β' A Aᵀ, √(αβ') A], [., α I]]."""
+        xp, rows, eye = self.xp, self.A.dense(), self.xp.eye(self.p, dtype=self.dtype, device=self.backend.device)
+        side = (self.a * self.b) * rows
+        above = xp.concat([self.b**2 * self.A.gram(), side], axis=1)
+        return xp.concat([above, xp.concat([xp.matrix_transpose(side), self.a**2 * eye], axis=1)], axis=0)
 
     def diagonal(self, max_bytes: int = 1 << 31) -> Array:
         return self.b**2 * self.A.diagonal(max_bytes) + self.a**2

@@ -9,8 +9,10 @@ from gdnet.optimizers.solver import Point, read
 VANISHED = 1e-11
 """Residuals are nothing where ||r|| is at most this part of max_j |A_j| |θ_j|, the size of what they are made of."""
 FALLEN = 1e-6
-"""At a minimum where the matrix is singular the residuals fall by a constant factor a step: there this part is enough,
-once ||r|| has also fallen to the part `VANISHED` of that at the start."""
+SLOW = 0.05
+"""Where the matrix is singular at a minimum, residuals fall by a constant factor a step for ever. There `FALLEN` is
+small enough: if ||r|| has fallen to the part `VANISHED` of that at the start as well, and steps, squared, still shrink
+by no more than the factor `SLOW`."""
 
 
 class Measures(NamedTuple):
@@ -23,10 +25,6 @@ class Measures(NamedTuple):
     cosine: float
     size: float
     scale: float
-
-    def vanished(self, eps: float, first: float) -> bool:
-        """Whether the residuals are nothing beside what they are made of; `first` is the value at the start."""
-        return vanished(self.size, self.scale, eps, first)
 
 
 def measure(point: Point, gradient: Array, curvature: Array, box: Any = None) -> Measures:
@@ -50,9 +48,14 @@ def length(point: Point) -> float:
     return math.sqrt(2.0 * abs(point.value))
 
 
-def vanished(size: float, scale: float, eps: float, first: float) -> bool:
-    part = max(VANISHED, 20.0 * eps)
-    return size <= part * scale or (size <= part * math.sqrt(2.0 * abs(first)) and size <= FALLEN * scale)
+def vanished(size: float, scale: float, eps: float) -> bool:
+    """Whether the residuals are rounding beside what they are made of."""
+    return size <= max(VANISHED, 20.0 * eps) * scale
+
+
+def fallen(size: float, scale: float, eps: float, first: float) -> bool:
+    """Whether the residuals of a slow approach are small enough; `first` is the value at the start."""
+    return size <= max(VANISHED, 20.0 * eps) * math.sqrt(2.0 * abs(first)) and size <= FALLEN * scale
 
 
 def alike(old: Point, new: Point) -> bool:

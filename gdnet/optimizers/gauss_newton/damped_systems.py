@@ -4,14 +4,11 @@
     samples      the M x M matrix A Aᵀ, formed without A; (AᵀA + μd)⁻¹ Aᵀ = Aᵀ (A Aᵀ + μd)⁻¹
     cg           products A v and Aᵀ u alone
 
-`A` is what an evaluation's `root_jacobian` is: an object of shape (M, P) with `matvec`, `rmatvec`, `dense`, `normal`,
-`gram`, `diagonal`, `bend`, the vectors `gradient` and `residual`, the costs `gram_flops` and `product_flops`, and the
-flag `own_units`: whether its parameters are measured in units of their own. In the space of samples D is one number,
-for the layers' products A D⁻² Aᵀ exist only then.
+In the space of samples D is one number, for the layers' products A D⁻² Aᵀ exist only then.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from gdnet.backend import Array, Backend
 from gdnet.backend.linalg import cholesky_factor, cholesky_solve
@@ -21,6 +18,58 @@ from gdnet.optimizers.solver import read
 SPACES = ("parameters", "samples", "cg")
 CG_STEPS = 100
 """Products counted for one step by conjugate gradients, where the choice of a space is made."""
+
+
+class Root(Protocol):
+    """A with AᵀA the Gauss-Newton matrix, (M, P): what an evaluation's `root_jacobian` is, of a network or a function.
+
+    `residual` is r with value = ½ ||r||² and gradient = Aᵀr, or None for a loss that is no sum of squares. `accuracy`
+    is the relative error of the entries beyond rounding. `gram_flops` and `product_flops` are what A Aᵀ and one product
+    with AᵀA cost. `max_bytes` bounds the rows held at a time.
+    """
+
+    backend: Backend
+    xp: Any
+    dtype: Any
+    shape: tuple[int, int]
+    accuracy: float
+
+    @property
+    def gradient(self) -> Array: ...
+    @property
+    def residual(self) -> Array | None: ...
+    @property
+    def gram_flops(self) -> float: ...
+    @property
+    def product_flops(self) -> float: ...
+
+    def matvec(self, v: Array) -> Array:
+        """A v."""
+        ...
+
+    def rmatvec(self, u: Array) -> Array:
+        """Aᵀ u."""
+        ...
+
+    def bend(self, v: Array, h: float) -> Array:
+        """The second derivative of r along v (R y'' for other losses), from one evaluation at theta + h v."""
+        ...
+
+    def dense(self, max_bytes: int) -> Array:
+        """A itself."""
+        ...
+
+    def normal(self, max_bytes: int) -> Array:
+        """AᵀA, (P, P)."""
+        ...
+
+    def gram(self) -> Array:
+        """A Aᵀ, (M, M)."""
+        ...
+
+    def diagonal(self, max_bytes: int) -> Array:
+        """diag(AᵀA), (P,)."""
+        ...
 
 
 def flops(space: str, A: Any) -> float:

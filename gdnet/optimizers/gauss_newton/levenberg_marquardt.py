@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
 from gdnet.optimizers.gauss_newton.box import BoxedSpace
-from gdnet.optimizers.gauss_newton.convergence import Measures, alike, length, measure, rounding, vanished
+from gdnet.optimizers.gauss_newton.convergence import SLOW, Measures, alike, fallen, length, measure, rounding, vanished
 from gdnet.optimizers.gauss_newton.damped_systems import Damped, choose_space, damped_system
+from gdnet.optimizers.gauss_newton.linear_start import linear_start
 from gdnet.optimizers.gauss_newton.polish import polish, settle
 from gdnet.optimizers.solver import Move, Point, Progress, Solver, read
 
@@ -69,11 +70,9 @@ class LevenbergMarquardt(Solver):
         failure; ρ is the actual decrease over the predicted one. "marquardt": × 0.1 and × 10 with D = I and no
         acceleration, the rule of MATLAB's trainlm and of torch-levenberg-marquardt (give mu_min=1e-10 for the latter);
         μ is then added to EᵀE where the value is ||e||².
-    scaling : "auto", "more", "mean" or "identity"
-        D²: "more" is the largest diag(AᵀA) so far, so that the units of parameters do not matter; "mean" is the mean of
-        that, one number (the only form in the space of samples); "identity" is 1. "auto" takes "more" for functions of
-        the user's and "mean" for networks, whose weights share a unit: on the fits of
-        benchmarks/least_squares/networks.py the mean never ends behind the classic rule, and Moré's rule does on one.
+    scaling : "more", "mean" or "identity"
+        D²: "more" is the largest diag(AᵀA) so far, so that the units of parameters and of targets do not matter; "mean"
+        is the mean of that, one number, which is all that the space of samples takes; "identity" is 1.
     space : "auto", "parameters", "samples" or "cg"
         Where the system is solved: P x P, M x M (the matrix A is never stored), or by products alone; "auto" takes
         the cheapest that fits into `max_memory` bytes.
@@ -82,6 +81,9 @@ class LevenbergMarquardt(Solver):
         residuals; v alone where 2||D a|| > `bend` ||D v||, and then only if ρ > `trust`.
     mu, mu_min, mu_max, decrease : float
         The damping's start, its limits and Nielsen's strongest decrease. `mu_max` is 1e10 for "marquardt", else 1e20.
+    solve_linear : bool
+        The first step of a network's fit solves for the parameters in which the residuals are linear, the last layer's:
+        the fit then does not depend on the targets' unit. Not with "marquardt".
     first_step : float
         μ is raised before the first step until ||D v|| <= first_step ||D theta||; not with the identity.
     unit : array (P,), optional
@@ -115,9 +117,10 @@ class LevenbergMarquardt(Solver):
 
     min_grad: float = 1e-7
     damping: str = "nielsen"
-    scaling: str = "auto"
+    scaling: str = "more"
     space: str = "auto"
     accelerate: bool = True
+    solve_linear: bool = True
     bend: float = 1.0
     trust: float = 0.25
     mu: float = 1e-3
@@ -145,9 +148,6 @@ class LevenbergMarquardt(Solver):
     def _mu_max(self) -> float:
         return self.mu_max if self.mu_max is not None else 1e10 if self._classic else 1e20
 
-    def _scaling(self, A: Any) -> str:
-        return self.scaling if self.scaling != "auto" else "more" if A.own_units else "mean"
-
     # -- one iteration -----------------------------------------------------------------------------------------------
 
     def start(self, theta: Array) -> LMMemory:
@@ -159,13 +159,17 @@ class LevenbergMarquardt(Solver):
         if fresh:
             memory = memory._replace(first=at.value)
             warn_without_curvature(at)
+            if self.solve_linear and not self._classic and memory.steps == 0:
+                new = linear_start(at, trial, root_of, self.max_memory)
+                if new is not None:
+                    return Move(new, memory._replace(first=new.value))
         system, seen = self._system(at, memory)
         memory = memory._replace(scale=seen)
         found = measure(at, system.A.gradient, system.curvature, self.box)
-        stop = self._stationary(at, found, memory.first)
+        stop = self._stationary(at, found)
         if stop is not None:
             return Move(None, memory, stop)
-        if fresh and not self._classic and self.scaling != "identity":
+        if (fresh or memory.steps == 0) and not self._classic and self.scaling != "identity":
             memory = self._gentle(system, at, memory)
 
         stop = "mu_max"
@@ -209,16 +213,15 @@ class LevenbergMarquardt(Solver):
         """The damped system at a point and Moré's running maximum, raw: a parameter without effect keeps its zero."""
         A = root_of(at)
         xp, seen = at.backend.xp, [memory.scale]
-        kind = self._scaling(A)
 
         def scale(curvature: Array) -> Any:
             if self._classic:
                 return MARQUARDT_UNIT
             if self.unit is not None:
                 return 1.0 / (self.unit * self.unit)
-            if kind == "identity":
+            if self.scaling == "identity":
                 return 1.0
-            if kind == "mean" and curvature.ndim:
+            if self.scaling == "mean" and curvature.ndim:
                 curvature = xp.mean(curvature)
             old = memory.scale
             fits = old is not None and tuple(old.shape) == tuple(curvature.shape)
@@ -292,11 +295,13 @@ class LevenbergMarquardt(Solver):
             return "ftol"
         return "xtol" if self.xtol and attempt.size <= self.xtol * self.xtol * attempt.norm else None
 
-    def _stationary(self, at: Point, found: Measures, first: float) -> str | None:
+    def _stationary(self, at: Point, found: Measures) -> str | None:
         """Whether no parameter changes the residuals any more, or there are none left: free of every unit."""
         if self.min_grad and found.cosine <= max(self.min_grad, 10.0 * rounding(at)):
             return "min_grad"
-        return "vanished" if root_of(at).residual is not None and found.vanished(rounding(at), first) else None
+        return (
+            "vanished" if root_of(at).residual is not None and vanished(found.size, found.scale, rounding(at)) else None
+        )
 
     def _solved_exactly(
         self, at: Point, scale: float, attempt: Attempt, memory: LMMemory, near: str | None
@@ -307,7 +312,9 @@ class LevenbergMarquardt(Solver):
         has kept its size. Where one has not, the next iteration looks again.
         """
         new = attempt.point
-        if self.ftol and vanished(length(new), scale, rounding(new), memory.first) and alike(at, new):
+        size, slow = length(new), attempt.size > SLOW * memory.last
+        gone = vanished(size, scale, rounding(new)) or (slow and fallen(size, scale, rounding(new), memory.first))
+        if self.ftol and gone and alike(at, new):
             return "vanished"
         limit = (500.0 * rounding(new)) ** 2 * attempt.norm
         return "xtol" if near == "xtol" and attempt.size * (attempt.size / memory.last) < limit else None
@@ -326,11 +333,13 @@ class LevenbergMarquardt(Solver):
 
     def converged(self, at: Point, progress: Progress) -> str | None:
         """What can be told without the matrix; `_stationary` is asked in `advance`, which forms it."""
-        return "min_grad" if at.norm == 0.0 else None
+        if at.norm <= self.gtol:
+            return "gtol" if at.norm else "min_grad"
+        return None
 
     def _verdict(self, at: Point, progress: Progress, stop: str) -> tuple[str, bool]:
         """Success is claimed by the measures of `_stationary`, taken again at the end, or by the goal."""
-        solved = self._solved(at, progress)[0] or self._stationary(at, self._measured(at), progress.value)
+        solved = self._solved(at, progress)[0] or self._stationary(at, self._measured(at))
         return (solved if solved and stop in ("max_iter", "max_time") else stop), solved is not None
 
     def _measured(self, at: Point) -> Measures:

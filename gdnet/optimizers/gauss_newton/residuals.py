@@ -23,8 +23,6 @@ class DenseRoot:
     `again(x)` gives r at another x; `accuracy` is the relative error of the entries, 0 where they are exact.
     """
 
-    own_units = True
-
     def __init__(
         self,
         backend: Backend,
