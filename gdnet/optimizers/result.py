@@ -42,6 +42,7 @@ REASONS = {
     "mu_max": Reason(14, "No step lowers the value, however strong the damping (mu_max).", 6),
     "evidence": Reason(15, "The evidence has settled: gamma and the objective hardly change any more."),
     "above_start": Reason(16, "The optimality conditions hold, but at a value above that of the feasible start."),
+    "constant": Reason(17, "The evidence has settled where the fit is no better than a constant."),
     "callback": Reason(99, "The callback asked to stop.", -3),
 }
 """Every stop reason of every solver. Status 0 is a success, 1 a limit of work, 3 not finite; others have one reason."""

@@ -1,6 +1,7 @@
 """Bayesian regularisation: Levenberg-Marquardt that finds its own weight decay from the evidence of the data."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,14 @@ from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.solver import Move, Point, SolverInfo, SolverState, read
 
 TINY = 1e-300
+WEAK = 0.01
+"""The weight precision before there is any evidence: weights of about ten are then no surprise."""
+HELD, LONGEST = 5, 50
+"""The precisions are held for at least, and for at most, so many steps."""
+STEADY = 0.05
+"""They are held until the data's error falls by less than this part in a step."""
+CONSTANT = 0.9
+"""A fit whose error is above this part of the targets' variance has found nothing."""
 
 
 class Evidence(NamedTuple):
@@ -31,6 +40,7 @@ class BayesMemory(NamedTuple):
     lm: LMMemory
     evidence: Evidence
     settled: int = 0
+    held: int = 0
 
 
 class BayesInfo(NamedTuple):
@@ -113,9 +123,7 @@ class PenalisedEvaluation:
 
     @cached_property
     def root_jacobian(self) -> PenalisedRoot:
-        A = root_of(Point(self.backend, self.inner, self.theta))
-        if A.residual is None:
-            raise OptionError("BayesianRegularization needs a sum of squares: the evidence is that of Gaussian noise")
+        A = _squares(root_of(Point(self.backend, self.inner, self.theta)))
         return PenalisedRoot(A, self.theta, self.beta, self.alpha)
 
     @property
@@ -130,20 +138,33 @@ class BayesianRegularization(LevenbergMarquardt):
     After each accepted step, with H = 2β EᵀE + 2α I: γ = P - 2α tr H⁻¹ parameters are determined by the data,
     α = γ / (2 E_W) and β = (M - γ) / (2 E_D). No validation set is needed to choose the weight decay.
 
+    The zero function is a maximum of the evidence too: from initial weights, which are small and fit nothing, the
+    formulas give a large α, which flattens the network for ever. So α and β keep their first values until the fit has
+    taken shape: for 5 steps at least, and until E_D falls by less than 5 % in a step.
+
     Parameters
     ----------
-    alpha, beta : float
-        At the start. By default α = 0 and β = 1, as in MATLAB's trainbr; γ is then P.
+    alpha : float, optional
+        α while the precisions are held; by default 0.01, less where the targets' variance is above 1.
+    beta : float, optional
+        β in that time; by default M / (2 S) with the sum S of squares of the targets about their mean (of a plain
+        function's residuals at the start), so that the targets' unit does not matter to it.
     mu : float
         0.005, as there.
     settle : float
-        The run ends, with reason "evidence", when γ has changed by less than this, relatively, and F by less than
-        `settle`², over five steps; 0 is off.
+        The run ends, with reason "evidence", when γ has changed by less than this, relatively, and E_D by less than
+        `settle`², over five steps; 0 is off. With reason "constant", and a warning, where it has settled at an E_D
+        above 0.9 of the targets' variance.
+    scaling, solve_linear
+        "mean" and False: one decay for all weights goes with one damping for all, and the weights start small.
     **options
         Of `LevenbergMarquardt`. `min_grad`, `goal` and the history are those of the objective without the penalty.
 
     Notes
     -----
+    One α for all weights supposes that they are of one size: bring x and t to about 1 (`gd.data.Standardizer`). Targets
+    of 1e4 need weights of 1e4 in the last layer, and with these one α lets go of all others or flattens all.
+
     `info` carries alpha, beta and gamma; so do the result of `run` and the history of `fit`. The objective must be a
     sum of squares: its value V = ½||r||² is brought to the textbook's E_D by e = r √(N/2) for the mean squared error of
     N examples, for which r = √(2/N) e; a plain function's residuals are taken as e themselves. The scale of e only
@@ -163,19 +184,23 @@ class BayesianRegularization(LevenbergMarquardt):
     """
 
     figures: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma")
+    scaling: str = "mean"
+    solve_linear: bool = False
     mu: float = 0.005
-    alpha: float = 0.0
-    beta: float = 1.0
+    alpha: float | None = None
+    beta: float | None = None
     settle: float = 1e-4
 
     def start(self, theta: Array) -> Any:
-        nothing = Evidence(self.alpha, self.beta, float(theta.shape[0]), math.nan, math.nan)
+        nothing = Evidence(_or_nan(self.alpha), _or_nan(self.beta), float(theta.shape[0]), math.nan, math.nan)
         return BayesMemory(super().start(theta), nothing)
 
     def advance(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
         """A Levenberg-Marquardt step on the penalised objective, then new precisions."""
-        backend, evidence = at.backend, memory.evidence
-        unit = _unit(at)
+        backend, unit = at.backend, _unit(at)
+        if math.isnan(memory.evidence.data_error):
+            memory = memory._replace(evidence=self._first(at, memory.evidence, unit))
+        evidence = memory.evidence
         weight, decay = 2.0 * evidence.beta * unit, 2.0 * evidence.alpha  # β Σe² = β unit · 2V, α Σθ² = 2α · ½||θ||²
 
         def penalised(point: Point) -> Point:
@@ -184,25 +209,55 @@ class BayesianRegularization(LevenbergMarquardt):
 
         move = super().advance(penalised(at), memory.lm._replace(first=math.nan), lambda v: penalised(trial(v)))
         new = at if move.point is None else Point(backend, move.point.evaluation.inner, move.point.theta)
-        found = self._evidence(new, evidence, unit)
-        same = abs(found.gamma - evidence.gamma) <= self.settle * found.gamma
+        found, steps = self._evidence(new, evidence, unit), memory.held + 1
+        if memory.held < LONGEST:
+            falling = found.data_error < (1.0 - STEADY) * evidence.data_error
+            if move.stop is None and (steps <= HELD or (falling and steps < LONGEST)):
+                found = found._replace(alpha=evidence.alpha, beta=evidence.beta)
+            else:
+                steps = LONGEST  # released, for good
+        same = memory.held >= LONGEST and abs(found.gamma - evidence.gamma) <= self.settle * found.gamma
         same = same and abs(found.data_error - evidence.data_error) <= self.settle**2 * found.data_error
         settled = memory.settled + 1 if same else 0
-        stop = "evidence" if self.settle and settled >= 5 else None
+        stop = self._settled(new, found, unit) if self.settle and settled >= 5 else None
         if move.stop is not None and same:
-            return Move(move.point, BayesMemory(move.memory, found, settled), move.stop)
+            return Move(move.point, BayesMemory(move.memory, found, settled, steps), move.stop)
         # The objective has changed with its precisions: predictions start anew, the damping stays in its own units.
         lm = move.memory._replace(scale=None, last=math.nan)
         if move.stop is not None:  # at a minimum for the old precisions, not for the new ones
             lm = lm._replace(mu=self.mu, nu=2.0)
-        return Move(new, BayesMemory(lm, found, settled), stop)
+        return Move(new, BayesMemory(lm, found, settled, steps), stop)
+
+    def _first(self, at: Point, given: Evidence, unit: float) -> Evidence:
+        """The precisions to hold: weights hardly matter yet, and all of the targets' variance counts as noise."""
+        weights, errors = _errors(at, unit)
+        spread = _spread(at)
+        noise, m = errors if spread is None or spread == 0.0 else spread * unit, root_of(at).shape[0]
+        beta = m / max(2.0 * noise, TINY) if math.isnan(given.beta) else given.beta
+        # The last layer's weights grow with the targets, from initial ones of about 1.
+        alpha = WEAK / max(1.0, noise / m) if math.isnan(given.alpha) else given.alpha
+        return given._replace(alpha=alpha, beta=beta, data_error=errors, weight_error=weights)
+
+    def _settled(self, at: Point, found: Evidence, unit: float) -> str:
+        """The reason of a run whose precisions change no more; a warning where it fits no better than a constant."""
+        spread = _spread(at)
+        if spread is None or found.data_error <= CONSTANT * spread * unit:
+            return "evidence"
+        warnings.warn(
+            f"BayesianRegularization settled at {found.data_error / (spread * unit):.2g} of the targets' variance: for "
+            "this network and start the evidence sees no more than a constant. If there is more in the data, start "
+            "from other weights (another seed, or some steps of LevenbergMarquardt first), take more hidden units, or "
+            "standardise x and t",
+            UserWarning,
+            stacklevel=2,
+        )
+        return "constant"
 
     def _evidence(self, at: Point, old: Evidence, unit: float) -> Evidence:
         """MacKay's update of the precisions at a new point."""
-        xp, A = at.backend.xp, root_of(at)
+        A = root_of(at)
         m, p = A.shape
-        weights, errors = read(at.backend, xp.sum(at.theta * at.theta), xp.sum(A.residual * A.residual))
-        errors *= unit
+        weights, errors = _errors(at, unit)
         gamma = float(p) if old.alpha == 0.0 else self._effective(A, 2.0 * old.beta * unit, 2.0 * old.alpha)
         gamma = min(max(gamma, 1e-3), float(p))
         alpha = gamma / max(2.0 * weights, TINY)
@@ -231,6 +286,37 @@ class BayesianRegularization(LevenbergMarquardt):
         found: Evidence = state.memory.evidence
         result.update(alpha=found.alpha, beta=found.beta, gamma=found.gamma)
         return result
+
+
+def _or_nan(given: float | None) -> float:
+    return math.nan if given is None else given
+
+
+def _squares(A: Any) -> Any:
+    """A root that has residuals; an error for other losses."""
+    if A.residual is None:
+        raise OptionError("BayesianRegularization needs a sum of squares: the evidence is that of Gaussian noise")
+    return A
+
+
+def _errors(at: Point, unit: float) -> tuple[float, float]:
+    """(E_W, E_D), by one read."""
+    xp, r = at.backend.xp, _squares(root_of(at)).residual
+    weights, errors = read(at.backend, xp.sum(at.theta * at.theta), xp.sum(r * r))
+    return weights, errors * unit
+
+
+def _spread(at: Point) -> float | None:
+    """||r||² of the best constant prediction of a network; None for a plain function, whose targets are not known."""
+    prediction = getattr(at.evaluation, "prediction", None)
+    if prediction is None:
+        return None
+    objective, xp = at.evaluation.objective, at.backend.xp
+    t, w = objective.t, objective.sample_weight
+    share = xp.ones_like(t) if w is None else xp.reshape(w, (-1, *[1] * (t.ndim - 1))) * xp.ones_like(t)
+    share = share / xp.sum(share, axis=0)
+    away = t - xp.sum(share * t, axis=0)
+    return 2.0 * read(at.backend, xp.sum(share * away * away))[0]
 
 
 def _unit(at: Point) -> float:
