@@ -18,7 +18,7 @@ from gdnet.testing.backends import NAMES, BackendUnderTest, backend_under_test, 
 
 def pytest_addoption(parser):
     parser.addoption("--require-cuda", action="store_true", help="fail, rather than leave out, the tests marked gpu")
-    parser.addoption("--require-all", action="store_true", help="fail, rather than skip, where torch or jax is missing")
+    parser.addoption("--require-all", action="store_true", help="fail where anything is skipped for want of a library")
 
 
 def pytest_configure(config):
@@ -41,6 +41,13 @@ def cuda_missing() -> str:
 def pytest_terminal_summary(terminalreporter, config):
     if not config.getoption("--require-cuda") and (reason := cuda_missing()):
         terminalreporter.write_line(f"tests marked gpu were left out ({reason})")
+
+
+def pytest_sessionfinish(session):
+    """With --require-all a skipped test is a failure, whatever skipped it."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--require-all") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(config, items):
