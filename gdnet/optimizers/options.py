@@ -33,12 +33,13 @@ def _is_number(v: Any) -> bool:
     return isinstance(v, (int, float)) and not isinstance(v, bool)
 
 
-def _real(ok: Callable[[float], bool], wanted: str) -> Domain:
+def real(ok: Callable[[float], bool], wanted: str) -> Domain:
+    """A number for which `ok` holds."""
     return Domain(lambda v: _is_number(v) and ok(v), wanted)
 
 
 def _whole(least: int) -> Domain:
-    return _real(lambda v: isinstance(v, int) and v >= least, f"an integer of at least {least}")
+    return real(lambda v: isinstance(v, int) and v >= least, f"an integer of at least {least}")
 
 
 def pair(ok: Callable[[float, float], bool], wanted: str) -> Domain:
@@ -46,7 +47,8 @@ def pair(ok: Callable[[float, float], bool], wanted: str) -> Domain:
     return Domain(lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_is_number, v)) and ok(*v), wanted)
 
 
-def _one_of(*names: str) -> Domain:
+def one_of(*names: str) -> Domain:
+    """One of these words."""
     quoted = [f'"{name}"' for name in names]
     return Domain(lambda v: isinstance(v, str) and v in names, f"{', '.join(quoted[:-1])} or {quoted[-1]}")
 
@@ -55,15 +57,16 @@ def _names_parameters(v: Any) -> bool:
     return isinstance(v, str) or callable(v) or (isinstance(v, tuple) and all(isinstance(name, str) for name in v))
 
 
-POSITIVE = _real(lambda v: 0.0 < v < math.inf, "a positive finite number")
-POSITIVE_OR_INF = _real(lambda v: v > 0.0, "a positive number")
-NOT_NEGATIVE = _real(lambda v: 0.0 <= v < math.inf, "a finite number of at least 0")
-NOT_NEGATIVE_OR_INF = _real(lambda v: v >= 0.0, "a number of at least 0")
-FRACTION = _real(lambda v: 0.0 <= v < 1.0, "in [0, 1)")
-INSIDE = _real(lambda v: 0.0 < v < 1.0, "in (0, 1)")
+NUMBER = real(lambda v: not math.isnan(v), "a number")
+POSITIVE = real(lambda v: 0.0 < v < math.inf, "a positive finite number")
+POSITIVE_OR_INF = real(lambda v: v > 0.0, "a positive number")
+NOT_NEGATIVE = real(lambda v: 0.0 <= v < math.inf, "a finite number of at least 0")
+NOT_NEGATIVE_OR_INF = real(lambda v: v >= 0.0, "a number of at least 0")
+FRACTION = real(lambda v: 0.0 <= v < 1.0, "in [0, 1)")
+INSIDE = real(lambda v: 0.0 < v < 1.0, "in (0, 1)")
 COUNT, COUNT_FROM_0 = _whole(1), _whole(0)
 FLAG = Domain(lambda v: isinstance(v, bool), "True or False")
-CURVATURE = _one_of("hessian", "gauss_newton")
+CURVATURE = one_of("hessian", "gauss_newton")
 PAIR_BELOW_1 = pair(lambda a, b: 0.0 <= a < 1.0 and 0.0 <= b < 1.0, "two numbers in [0, 1)")
 RATE = Domain(lambda v: POSITIVE.ok(v) or _is_schedule(v), POSITIVE.wanted)
 PARAMETERS = Domain(_names_parameters, "a parameter's name, a sequence of names, or a function of a name")
@@ -85,64 +88,9 @@ def option(default: Any = MISSING, domain: Domain | None = None, **how: Any) -> 
 
 
 DOMAINS: dict[str, Domain] = {
-    # arguments of functions have a bare name, fields of solvers that of their class before it
-    "Solver.goal": _real(lambda v: not math.isnan(v), "a number"),
-    "Solver.min_grad": NOT_NEGATIVE,
-    "max_iter": COUNT_FROM_0,
-    "Solver.max_iter": COUNT_FROM_0,
-    "InteriorPoint.max_iter": COUNT_FROM_0,
-    "Solver.max_time": NOT_NEGATIVE_OR_INF,
-    "InteriorPoint.max_time": NOT_NEGATIVE_OR_INF,
-    "ftol": NOT_NEGATIVE,
-    "Solver.ftol": NOT_NEGATIVE,
-    "xtol": NOT_NEGATIVE,
-    "Solver.xtol": NOT_NEGATIVE,
-    "gtol": NOT_NEGATIVE,
-    "Solver.gtol": NOT_NEGATIVE,
-    "tol": POSITIVE,
-    "InteriorPoint.tol": POSITIVE,
-    "max_nfev": COUNT,
-    "BFGS.line_search": Domain(callable, "a line search such as StrongWolfe()"),
-    "ConjugateGradient.line_search": Domain(callable, "a line search such as StrongWolfe()"),
-    "GradientDescent.line_search": Domain(callable, "a line search such as StrongWolfe()"),
-    "LBFGS.line_search": Domain(callable, "a line search such as StrongWolfe()"),
-    "Newton.line_search": Domain(callable, "a line search such as StrongWolfe()"),
-    # line searches
-    "Armijo.c1": INSIDE,
-    "StrongWolfe.c1": INSIDE,
-    "StrongWolfe.c2": _real(lambda v: 0.0 < v < 1.0, "a number with 0 < c1 < c2 < 1"),
-    "HagerZhang.delta": _real(lambda v: 0.0 < v < 0.5, "in (0, 0.5)"),
-    "HagerZhang.sigma": _real(lambda v: 0.5 <= v < 1.0, "in [0.5, 1)"),
-    "HagerZhang.epsilon": NOT_NEGATIVE,
-    "HagerZhang.theta": INSIDE,
-    "HagerZhang.gamma": INSIDE,
-    "HagerZhang.rho": _real(lambda v: 1.0 < v < math.inf, "a finite number above 1"),
-    "Armijo.max_evals": COUNT,
-    "StrongWolfe.max_evals": COUNT,
-    "HagerZhang.max_evals": COUNT,
-    # one solver each
-    "BFGS.self_scaling": FLAG,
-    "LBFGS.history": COUNT,
-    "ConjugateGradient.rule": _one_of(
-        "fletcher_reeves", "polak_ribiere", "hestenes_stiefel", "dai_yuan", "hager_zhang"
-    ),
-    "ScaledConjugateGradient.sigma": POSITIVE,
-    "ScaledConjugateGradient.scale": POSITIVE,
-    "ScaledConjugateGradient.hvp": _one_of("exact", "difference"),
-    "Newton.modification": _one_of("cholesky", "saddle_free"),
-    "NewtonCG.curvature": CURVATURE,
-    "NewtonCG.radius": POSITIVE,
-    "NewtonCG.forcing": INSIDE,
-    "NewtonCG.eta": _real(lambda v: 0.0 <= v < 0.25, "in [0, 0.25)"),
-    "NewtonCG.max_products": COUNT,
-    "HessianFree.max_products": COUNT,
-    "HessianFree.damping": POSITIVE,
-    "HessianFree.curvature": CURVATURE,
-    "HessianFree.decay": _real(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"),
-    "HessianFree.progress": POSITIVE,
-    "LevenbergMarquardt.damping": _one_of("nielsen", "marquardt"),
-    "LevenbergMarquardt.scaling": _one_of("more", "mean", "identity"),
-    "LevenbergMarquardt.space": _one_of("auto", "parameters", "samples", "cg"),
+    "LevenbergMarquardt.damping": one_of("nielsen", "marquardt"),
+    "LevenbergMarquardt.scaling": one_of("more", "mean", "identity"),
+    "LevenbergMarquardt.space": one_of("auto", "parameters", "samples", "cg"),
     "LevenbergMarquardt.accelerate": FLAG,
     "LevenbergMarquardt.solve_linear": FLAG,
     "LevenbergMarquardt.bend": POSITIVE_OR_INF,
@@ -159,10 +107,6 @@ DOMAINS: dict[str, Domain] = {
     "BayesianRegularization.alpha": NOT_NEGATIVE,
     "BayesianRegularization.beta": POSITIVE,
     "BayesianRegularization.settle": NOT_NEGATIVE,
-    "InteriorPoint.curvature": _one_of("auto", "exact", "gauss_newton", "bfgs"),
-    "InteriorPoint.mu_init": POSITIVE,
-    "InteriorPoint.scaling": FLAG,
-    "InteriorPoint.verbose": Domain(lambda v: isinstance(v, int) and v >= 0, "0, 1 or 2"),
 }
 """What the fields of solvers may be, "Class.field", and the arguments of functions."""
 

@@ -18,7 +18,15 @@ import numpy as np
 from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import ArrayError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
-from gdnet.optimizers.options import check_options, short_repr
+from gdnet.optimizers.options import (
+    COUNT_FROM_0,
+    NOT_NEGATIVE,
+    NOT_NEGATIVE_OR_INF,
+    NUMBER,
+    check_options,
+    option,
+    short_repr,
+)
 from gdnet.optimizers.result import OptimizeResult, stop_message
 
 UNBOUNDED = 1e20
@@ -260,13 +268,13 @@ class Solver(Optimizer):
     full_batch = True
     figures: ClassVar[tuple[str, ...]] = ()
     """Names of further numbers that a step's info has; `fit` writes them into its history."""
-    goal: float = -math.inf
-    min_grad: float = 1e-8
-    gtol: float = 0.0
-    max_iter: int | None = None
-    max_time: float = math.inf
-    ftol: float = 0.0
-    xtol: float = 0.0
+    goal: float = option(-math.inf, NUMBER)
+    min_grad: float = option(1e-8, NOT_NEGATIVE)
+    gtol: float = option(0.0, NOT_NEGATIVE)
+    max_iter: int | None = option(None, COUNT_FROM_0)
+    max_time: float = option(math.inf, NOT_NEGATIVE_OR_INF)
+    ftol: float = option(0.0, NOT_NEGATIVE)
+    xtol: float = option(0.0, NOT_NEGATIVE)
 
     def __post_init__(self) -> None:
         check_options(self)

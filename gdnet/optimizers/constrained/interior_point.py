@@ -24,7 +24,16 @@ from gdnet.optimizers.constrained.loop import SUCCESSES, finish, next_iteration
 from gdnet.optimizers.constrained.network_functions import ObjectiveFunctions
 from gdnet.optimizers.constrained.problem import SLOPE, UNKNOWN, SlackProblem, check_bounds
 from gdnet.optimizers.constrained.user_functions import UserFunctions, as_constraints, check_functions_of_x
-from gdnet.optimizers.options import check_options
+from gdnet.optimizers.options import (
+    COUNT_FROM_0,
+    FLAG,
+    NOT_NEGATIVE_OR_INF,
+    POSITIVE,
+    Domain,
+    check_options,
+    one_of,
+    option,
+)
 from gdnet.optimizers.result import OptimizeResult, stop_message
 from gdnet.optimizers.solver import asks_to_stop, check_start
 
@@ -135,13 +144,13 @@ class InteriorPoint(Optimizer):
     upper: Any = None
     g_le: Any = None
     h_eq: Any = None
-    curvature: str = "auto"
-    tol: float | None = None
-    max_iter: int = 3000
-    max_time: float = np.inf
-    mu_init: float | None = None
-    scaling: bool = True
-    verbose: int = 0
+    curvature: str = option("auto", one_of("auto", "exact", "gauss_newton", "bfgs"))
+    tol: float | None = option(None, POSITIVE)
+    max_iter: int = option(3000, COUNT_FROM_0)
+    max_time: float = option(np.inf, NOT_NEGATIVE_OR_INF)
+    mu_init: float | None = option(None, POSITIVE)
+    scaling: bool = option(True, FLAG)
+    verbose: int = option(0, Domain(lambda v: isinstance(v, int) and v >= 0, "0, 1 or 2"))
     layout: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from gdnet.optimizers.constrained.bounds import bound_vector, free_variables, ho
 from gdnet.optimizers.constrained.diagnosis import diagnose
 from gdnet.optimizers.constrained.mehrotra import Iterate, Program, Scaled, conditions, solve
 from gdnet.optimizers.constrained.problem import check_bounds
-from gdnet.optimizers.options import DOMAINS, checked
+from gdnet.optimizers.options import COUNT_FROM_0, POSITIVE, checked
 from gdnet.optimizers.result import OptimizeResult, stop_message
 
 
@@ -65,8 +65,8 @@ def quadratic_program(
     """
     arrays = [a for a in (q, P, G, A) if a is not None and not isinstance(a, (int, float, list, tuple))]
     backend = backend_of(*arrays) if arrays else get_backend("cpu")
-    tol = checked("quadratic_program", "tol", tol, DOMAINS["tol"])
-    max_iter = checked("quadratic_program", "max_iter", max_iter, DOMAINS["max_iter"])
+    tol = checked("quadratic_program", "tol", tol, POSITIVE)
+    max_iter = checked("quadratic_program", "max_iter", max_iter, COUNT_FROM_0)
     data = check(P, q, G, h, A, b, lower, upper)
     free = free_variables(data.lower, data.upper)
     fixed = np.where(free, 0.0, data.lower)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gdnet.optimizers.line_search.ray import Ray, Sample, approximate_wolfe, falls_enough, parabola
-from gdnet.optimizers.options import check_options
+from gdnet.optimizers.options import COUNT, INSIDE, check_options, option
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Armijo:
     Armijo(c1=0.0001, max_evals=40)
     """
 
-    c1: float = 1e-4
-    max_evals: int = 40
+    c1: float = option(1e-4, INSIDE)
+    max_evals: int = option(40, COUNT)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from gdnet.optimizers.line_search.ray import Ray, Sample
-from gdnet.optimizers.options import check_options
+from gdnet.optimizers.options import COUNT, INSIDE, NOT_NEGATIVE, check_options, option, real
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class HagerZhang:
     0.9
     """
 
-    delta: float = 0.1
-    sigma: float = 0.9
-    epsilon: float = 1e-6
-    theta: float = 0.5
-    gamma: float = 0.66
-    rho: float = 5.0
-    max_evals: int = 50
+    delta: float = option(0.1, real(lambda v: 0.0 < v < 0.5, "in (0, 0.5)"))
+    sigma: float = option(0.9, real(lambda v: 0.5 <= v < 1.0, "in [0.5, 1)"))
+    epsilon: float = option(1e-6, NOT_NEGATIVE)
+    theta: float = option(0.5, INSIDE)
+    gamma: float = option(0.66, INSIDE)
+    rho: float = option(5.0, real(lambda v: 1.0 < v < math.inf, "a finite number above 1"))
+    max_evals: int = option(50, COUNT)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Protocol
 
 from gdnet.backend import Array
+from gdnet.optimizers.options import Domain
 from gdnet.optimizers.solver import UNBOUNDED, Point
 
 
@@ -56,6 +57,9 @@ class LineSearch(Protocol):
     """`search(ray, first)` -> the accepted sample or None."""
 
     def __call__(self, ray: Ray, first: float) -> Sample | None: ...
+
+
+LINE_SEARCH = Domain(callable, "a line search such as StrongWolfe()")
 
 
 def falls_enough(ray: Ray, s: Sample, c1: float) -> bool:

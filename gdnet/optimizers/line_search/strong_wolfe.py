@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gdnet.errors import OptionError
 from gdnet.optimizers.line_search.ray import Ray, Sample, approximate_wolfe, falls_enough, parabola
-from gdnet.optimizers.options import check_options
+from gdnet.optimizers.options import COUNT, INSIDE, check_options, option, real
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class StrongWolfe:
     StrongWolfe(c1=0.0001, c2=0.4, max_evals=30)
     """
 
-    c1: float = 1e-4
-    c2: float = 0.9
-    max_evals: int = 30
+    c1: float = option(1e-4, INSIDE)
+    c2: float = option(0.9, real(lambda v: 0.0 < v < 1.0, "a number with 0 < c1 < c2 < 1"))
+    max_evals: int = option(30, COUNT)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -12,7 +12,7 @@ from gdnet.optimizers.gauss_newton.box import make_box
 from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.gauss_newton.polish import undamped_step
 from gdnet.optimizers.gauss_newton.residuals import BudgetSpent, ResidualObjective
-from gdnet.optimizers.options import DOMAINS, checked
+from gdnet.optimizers.options import COUNT, NOT_NEGATIVE, checked
 from gdnet.optimizers.result import OptimizeResult, least_squares_message
 from gdnet.optimizers.solver import Point, as_start, asks_to_stop, read
 
@@ -95,9 +95,11 @@ def least_squares(
     x = as_start(x0)
     backend, n = backend_of(x, names=("x0",)), int(x.shape[0])
     box = make_box(backend, bounds, x)
-    for name, value in (("ftol", ftol), ("xtol", xtol), ("gtol", gtol), ("max_nfev", max_nfev)):
+    for name, value in (("ftol", ftol), ("xtol", xtol), ("gtol", gtol)):
         if value is not None:
-            checked("least_squares", name, value, DOMAINS[name])
+            checked("least_squares", name, value, NOT_NEGATIVE)
+    if max_nfev is not None:
+        checked("least_squares", "max_nfev", max_nfev, COUNT)
     if box is not None and space not in (None, "parameters"):
         raise OptionError(f'bounds need space="parameters", got {space!r}')
     limit = max(10_000, 1000 * n) if max_nfev is None else int(max_nfev)

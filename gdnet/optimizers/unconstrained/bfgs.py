@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.optimizers.line_search.ray import LineSearch, Ray
+from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import StrongWolfe
+from gdnet.optimizers.options import FLAG, option
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
 
 
@@ -45,8 +46,8 @@ class BFGS(Solver):
     'min_grad'
     """
 
-    self_scaling: bool = True
-    line_search: LineSearch = WOLFE
+    self_scaling: bool = option(True, FLAG)
+    line_search: LineSearch = option(WOLFE, LINE_SEARCH)
 
     def start(self, theta: Array) -> BFGSMemory:
         return BFGSMemory()

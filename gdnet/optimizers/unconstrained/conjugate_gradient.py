@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
-from gdnet.optimizers.line_search.ray import LineSearch, Ray
+from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import StrongWolfe
+from gdnet.optimizers.options import one_of, option
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
 
 
@@ -89,8 +90,8 @@ class ConjugateGradient(Solver):
     True
     """
 
-    rule: str = "polak_ribiere"
-    line_search: LineSearch = EXACT_WOLFE
+    rule: str = option("polak_ribiere", one_of(*RULES))
+    line_search: LineSearch = option(EXACT_WOLFE, LINE_SEARCH)
 
     def start(self, theta: Array) -> ConjugateGradientMemory:
         return ConjugateGradientMemory()

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from gdnet.backend import Array
 from gdnet.optimizers.line_search.armijo import ARMIJO
-from gdnet.optimizers.line_search.ray import LineSearch, Ray
+from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
+from gdnet.optimizers.options import option
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
 
 
@@ -31,7 +32,7 @@ class GradientDescent(Solver):
     True
     """
 
-    line_search: LineSearch = ARMIJO
+    line_search: LineSearch = option(ARMIJO, LINE_SEARCH)
 
     def start(self, theta: Array) -> GradientDescentMemory:
         return GradientDescentMemory()

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gdnet.backend import Array, Backend
-from gdnet.optimizers.line_search.ray import LineSearch, Ray
+from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import QUASI_NEWTON_WOLFE
+from gdnet.optimizers.options import COUNT, option
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
 
 Table = tuple[tuple[float, ...], ...]
@@ -51,8 +52,8 @@ class LBFGS(Solver):
     True
     """
 
-    history: int = 10
-    line_search: LineSearch = QUASI_NEWTON_WOLFE
+    history: int = option(10, COUNT)
+    line_search: LineSearch = option(QUASI_NEWTON_WOLFE, LINE_SEARCH)
 
     def start(self, theta: Array) -> LBFGSMemory:
         return LBFGSMemory()

@@ -7,8 +7,9 @@ from typing import Any
 
 from gdnet.backend import Array
 from gdnet.maps.solve import absolute_solve, modified_cholesky
-from gdnet.optimizers.line_search.ray import LineSearch, Ray
+from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import STRONG_WOLFE
+from gdnet.optimizers.options import one_of, option
 from gdnet.optimizers.solver import Move, Point, Solver, read
 
 
@@ -35,8 +36,8 @@ class Newton(Solver):
     True
     """
 
-    modification: str = "cholesky"
-    line_search: LineSearch = STRONG_WOLFE
+    modification: str = option("cholesky", one_of("cholesky", "saddle_free"))
+    line_search: LineSearch = option(STRONG_WOLFE, LINE_SEARCH)
 
     def advance(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
         backend, g = at.backend, at.gradient

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gdnet.backend import Array
 from gdnet.maps import Map
+from gdnet.optimizers.options import COUNT, CURVATURE, INSIDE, POSITIVE, option, real
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
 
 GROWTH = 1.3
@@ -49,11 +50,11 @@ class NewtonCG(Solver):
     True
     """
 
-    curvature: str = "hessian"
-    radius: float | None = None
-    forcing: float = 0.1
-    eta: float = 1e-4
-    max_products: int | None = None
+    curvature: str = option("hessian", CURVATURE)
+    radius: float | None = option(None, POSITIVE)
+    forcing: float = option(0.1, INSIDE)
+    eta: float = option(1e-4, real(lambda v: 0.0 <= v < 0.25, "in [0, 0.25)"))
+    max_products: int | None = option(None, COUNT)
 
     def start(self, theta: Array) -> NewtonCGMemory:
         return NewtonCGMemory(self.radius or 0.0)
@@ -165,11 +166,11 @@ class HessianFree(Solver):
     True
     """
 
-    damping: float = 45.0
-    curvature: str = "gauss_newton"
-    decay: float = 0.95
-    progress: float = 5e-4
-    max_products: int = 250
+    damping: float = option(45.0, POSITIVE)
+    curvature: str = option("gauss_newton", CURVATURE)
+    decay: float = option(0.95, real(lambda v: 0.0 <= v <= 1.0, "in [0, 1]"))
+    progress: float = option(5e-4, POSITIVE)
+    max_products: int = option(250, COUNT)
 
     def start(self, theta: Array) -> HessianFreeMemory:
         return HessianFreeMemory(0.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdnet.backend import Array
+from gdnet.optimizers.options import POSITIVE, one_of, option
 from gdnet.optimizers.solver import Move, Point, Solver, first_step
 
 LARGEST = 1e30
@@ -44,9 +45,9 @@ class ScaledConjugateGradient(Solver):
     True
     """
 
-    sigma: float = 5e-5
-    scale: float = 5e-7
-    hvp: str = "exact"
+    sigma: float = option(5e-5, POSITIVE)
+    scale: float = option(5e-7, POSITIVE)
+    hvp: str = option("exact", one_of("exact", "difference"))
 
     def start(self, theta: Array) -> ScaledConjugateGradientMemory:
         return ScaledConjugateGradientMemory(None, 0.0)
