@@ -1,11 +1,11 @@
 """Optimizers: vector algebra over evaluations."""
 
 from gdnet.optimizers.base import Info, Optimizer
+from gdnet.optimizers.constrained.constraints import Constraint as Constraint
 from gdnet.optimizers.constrained.interior_point import InteriorPoint
 from gdnet.optimizers.constrained.network_functions import OutputConstraint as OutputConstraint
 from gdnet.optimizers.constrained.network_functions import output_bounds as output_bounds
 from gdnet.optimizers.constrained.quadratic_program import quadratic_program
-from gdnet.optimizers.constrained.user_functions import Constraint as Constraint
 from gdnet.optimizers.first_order.adam import Adam, AdamW, NAdam
 from gdnet.optimizers.first_order.adaptive import AdaGrad, RMSProp
 from gdnet.optimizers.first_order.averaging import Averaged
@@ -28,11 +28,12 @@ from gdnet.optimizers.line_search.armijo import Armijo
 from gdnet.optimizers.line_search.hager_zhang import HagerZhang
 from gdnet.optimizers.line_search.strong_wolfe import StrongWolfe
 from gdnet.optimizers.options import Domain, option
+from gdnet.optimizers.point import Point
 from gdnet.optimizers.result import OptimizeResult
 from gdnet.optimizers.scipy_api.function import FunctionObjective
 from gdnet.optimizers.scipy_api.least_squares import least_squares
 from gdnet.optimizers.scipy_api.minimize import minimize
-from gdnet.optimizers.solver import Move, Point, Solver
+from gdnet.optimizers.solver import Move, Solver
 from gdnet.optimizers.unconstrained.bfgs import BFGS
 from gdnet.optimizers.unconstrained.conjugate_gradient import ConjugateGradient
 from gdnet.optimizers.unconstrained.gradient_descent import GradientDescent

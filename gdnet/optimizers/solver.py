@@ -10,12 +10,11 @@ import numbers
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gdnet.backend import Array, Backend, backend_of
+from gdnet.backend import Array, backend_of
 from gdnet.errors import ArrayError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
 from gdnet.optimizers.options import (
@@ -27,32 +26,16 @@ from gdnet.optimizers.options import (
     option,
     short_repr,
 )
+from gdnet.optimizers.point import Point, exhausted, read, refined, too_coarse
+from gdnet.optimizers.progress import Progress
 from gdnet.optimizers.result import OptimizeResult, stop_message
 
 UNBOUNDED = 1e20
 """A fall by this many times the value at the start, or the gain that the first step hopes for, has no bound."""
 SHORT = 0.01
 """A step is short if it is below this part of the way gone so far."""
-IDLE = 1e-7
-"""A parameter is idle if moving it by its own size changes J by less than this part of what another one does."""
 NOISE = 1e3
 """How many units of rounding of J count as none."""
-
-
-def read(backend: Backend, *scalars: Any) -> tuple[float, ...]:
-    """Numbers and device scalars on the host, all device scalars in one transfer."""
-    here = [s for s in scalars if not isinstance(s, numbers.Real)]
-    if len(here) == 1:
-        found = iter([backend.read(here[0])])
-    else:
-        found = iter(backend.to_numpy(backend.xp.stack(here)).tolist() if here else [])
-    return tuple(float(s) if isinstance(s, numbers.Real) else next(found) for s in scalars)
-
-
-def half_square(xp: Any, r: Array) -> Any:
-    """½ ||r||²; infinite, without a warning, where squares are too large for the dtype."""
-    with np.errstate(over="ignore"):
-        return 0.5 * xp.sum(r * r)
 
 
 def asks_to_stop(callback: Callable[[OptimizeResult], Any], found: OptimizeResult) -> bool:
@@ -65,131 +48,6 @@ def asks_to_stop(callback: Callable[[OptimizeResult], Any], found: OptimizeResul
     except StopIteration:
         return True
     return isinstance(asked, (bool, np.bool_)) and bool(asked)
-
-
-class Point:
-    """A vector, its evaluation, and what of it has been read on the host.
-
-    >>> import numpy as np
-    >>> from gdnet.backend import get_backend
-    >>> from gdnet.optimizers import FunctionObjective, Point
-    >>> x, J = np.asarray([3.0, -4.0]), FunctionObjective(lambda x: float(x @ x), lambda x: 2.0 * x)
-    >>> at = Point(get_backend("cpu"), J(x), x)
-    >>> at.value, at.norm, at.dots((at.gradient, x))
-    (25.0, 8.0, (50.0,))
-    """
-
-    def __init__(self, backend: Backend, evaluation: Any, theta: Array) -> None:
-        self.backend, self.evaluation, self.theta = backend, evaluation, theta
-
-    @cached_property
-    def value(self) -> float:
-        """The objective on the host; one read."""
-        return read(self.backend, self.evaluation.value)[0]
-
-    @property
-    def gradient(self) -> Array:
-        return self.evaluation.gradient
-
-    @cached_property
-    def norm(self) -> float:
-        """max_i |∂J/∂θ_i|, unscaled; one read."""
-        xp = self.backend.xp
-        return read(self.backend, xp.max(xp.abs(self.gradient)))[0]
-
-    def dots(self, *pairs: tuple[Array, Array]) -> tuple[float, ...]:
-        """The inner products of these pairs, and the gradient's norm kept in passing; one read."""
-        xp = self.backend.xp
-        *found, norm = read(self.backend, *(xp.sum(a * b) for a, b in pairs), xp.max(xp.abs(self.gradient)))
-        self.__dict__["norm"] = norm
-        return tuple(found)
-
-    @property
-    def finite(self) -> bool:
-        return math.isfinite(self.value) and math.isfinite(self.norm)
-
-
-class Progress(NamedTuple):
-    """What a run has met so far: every measure that a point is held against, in the problem's own units.
-
-    Attributes
-    ----------
-    value : float
-        The objective at the start.
-    unit : float
-        The gain that a first steepest-descent step hopes for: a size in the objective's unit.
-    largest, size : Array (P,) or None
-        The largest |∂J/∂θ_i| and |θ_i| met, each parameter by itself; None before the first evaluation.
-    fallen : float
-        max_i |∂J/∂θ_i| / largest_i at the present point: 1 at the start, 0 where the gradient is zero. For an idle
-        parameter the divisor is max_j largest_j size_j / size_i times 1e-7, since its own derivative is rounding only.
-    way, step : float
-        The length (largest entry) of all steps together, and of the last one.
-    """
-
-    value: float = 0.0
-    unit: float = 0.0
-    largest: Array | None = None
-    size: Array | None = None
-    fallen: float = 1.0
-    way: float = 0.0
-    step: float = 0.0
-
-    @classmethod
-    def begin(cls, at: Point) -> "Progress":
-        """The measures at the start of a run."""
-        xp = at.backend.xp
-        unit = first_step(at) * at.norm * at.norm
-        return cls(at.value, unit, xp.abs(at.gradient), xp.abs(at.theta), 1.0 if at.norm else 0.0)
-
-    def after(self, old: Point, new: Point) -> "Progress":
-        """The measures after one more step; one read."""
-        xp = new.backend.xp
-        slope = xp.abs(new.gradient)
-        largest, size = xp.maximum(self.largest, slope), xp.maximum(self.size, xp.abs(new.theta))
-        one = xp.ones_like(size)
-        idle = IDLE * xp.max(largest * size) / xp.where(size > 0.0, size, one)
-        measure = xp.maximum(largest, xp.where(size > 0.0, idle, 0.0 * one))
-        ratio = slope / xp.where(measure > 0.0, measure, one)
-        step, fallen = read(new.backend, xp.max(xp.abs(new.theta - old.theta)), xp.max(ratio))
-        unit = self.unit or abs(old.value - new.value)
-        return Progress(self.value, unit, largest, size, fallen, self.way + step, step)
-
-
-def refined(at: Point) -> Point | None:
-    """The same point with more accurate derivatives, where the objective has some in reserve."""
-    finer = getattr(at.evaluation, "refined", lambda: None)()
-    return None if finer is None else Point(at.backend, finer, at.theta)
-
-
-def too_coarse(old: Point, new: Point) -> bool:
-    """Whether a gradient by differences is near its own errors, or the value's changes are."""
-    error = getattr(new.evaluation, "gradient_error", None)
-    if error is None or not new.finite:
-        return False
-    near = new.norm <= 10.0 * read(new.backend, new.backend.xp.max(error))[0]
-    return near or old.value - new.value <= 1e-7 * abs(old.value)
-
-
-def exhausted(old: Point, new: Point) -> bool:
-    """Whether a gradient by differences has led to no lower value but for rounding: it will not do so again."""
-    eps = float(new.backend.xp.finfo(new.theta.dtype).eps)
-    by_differences = getattr(new.evaluation, "gradient_error", None) is not None
-    return by_differences and old.value - new.value <= 2.0 * eps * abs(old.value)
-
-
-def first_step(at: Point) -> float:
-    """The first trial along the negative gradient, where nothing is known of the curvature: a with θ - a g.
-
-    All entries together move by a quarter of the largest one, and no further than to twice where the tangent meets
-    zero: the smaller of ¼ max|θ_i| / ||g||₁ and 2 |J| / ||g||². Where θ and J are both zero, 1 / ||g||₁.
-    """
-    if not 0.0 < at.norm < math.inf:
-        return 1.0
-    xp, g = at.backend.xp, at.gradient / at.norm  # squares of very large and very small entries leave the range
-    size, one, square = read(at.backend, xp.max(xp.abs(at.theta)), xp.sum(xp.abs(g)), xp.sum(g * g))
-    steps = 0.25 * size / one, 2.0 * abs(at.value) / at.norm / square
-    return min((a for a in steps if 0.0 < a < math.inf), default=1.0 / one) / at.norm
 
 
 class Move(NamedTuple):

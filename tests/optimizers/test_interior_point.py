@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gdnet.errors import OptionError, ShapeError
+from gdnet.optimizers.constrained.constraints import Constraint
 from gdnet.optimizers.constrained.differences import difference
 from gdnet.optimizers.constrained.interior_point import InteriorPoint, interior_point
-from gdnet.optimizers.constrained.user_functions import Constraint
 from gdnet.optimizers.scipy_api.function import FunctionObjective
 
 X0 = np.zeros(3)

@@ -9,7 +9,7 @@ import gdnet as gd
 from gdnet.backend import get_backend
 from gdnet.errors import OptionError
 from gdnet.optimizers.line_search.ray import Ray
-from gdnet.optimizers.solver import Point
+from gdnet.optimizers.point import Point
 
 SEARCHES = [gd.Armijo(), gd.StrongWolfe(), gd.StrongWolfe(c2=0.1), gd.HagerZhang()]
 

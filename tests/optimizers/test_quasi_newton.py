@@ -6,7 +6,7 @@ import pytest
 import gdnet as gd
 from gdnet.backend import get_backend
 from gdnet.errors import OptionError
-from gdnet.optimizers.solver import Point
+from gdnet.optimizers.point import Point
 from gdnet.optimizers.unconstrained import bfgs, lbfgs
 
 

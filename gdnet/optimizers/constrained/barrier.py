@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gdnet.optimizers.constrained.filter import Accepted, Filter, search
+from gdnet.optimizers.constrained.form import Form, Point
 from gdnet.optimizers.constrained.kkt import Factor, Inertia, Kkt
-from gdnet.optimizers.constrained.problem import Form, Point
 
 KAPPA_EPS, KAPPA_SIGMA, S_MAX, KAPPA_D, TAU_MIN = 10.0, 1e10, 100.0, 1e-5, 0.99
 Y_MAX = 1e3

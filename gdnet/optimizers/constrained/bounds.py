@@ -74,3 +74,13 @@ def cast_inside(x: np.ndarray, lower: np.ndarray, upper: np.ndarray, dtype: str)
     low = x.astype(dtype)
     low = np.where(low.astype(np.float64) < lower, np.nextafter(low, np.asarray(np.inf, dtype=dtype)), low)
     return np.where(low.astype(np.float64) > upper, np.nextafter(low, np.asarray(-np.inf, dtype=dtype)), low)
+
+
+def check_bounds(lower: np.ndarray, upper: np.ndarray) -> None:
+    """Bounds that no x can meet are an error of the call, not of the method."""
+    if np.any(np.isnan(lower)) or np.any(np.isnan(upper)):
+        raise OptionError("bounds must not be NaN; use None or ±inf where there is no bound")
+    bad = np.flatnonzero((lower > upper) | (lower == np.inf) | (upper == -np.inf))
+    if bad.size:
+        i = int(bad[0])
+        raise OptionError(f"no x satisfies the bounds: lower[{i}] = {lower[i]} and upper[{i}] = {upper[i]}")

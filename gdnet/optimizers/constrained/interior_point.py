@@ -18,12 +18,13 @@ from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import OptionError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
 from gdnet.optimizers.constrained.barrier import Options, State, begin
-from gdnet.optimizers.constrained.bounds import bound_vector, cast_inside, host
+from gdnet.optimizers.constrained.bounds import bound_vector, cast_inside, check_bounds, host
+from gdnet.optimizers.constrained.constraints import as_constraints, check_functions_of_x
 from gdnet.optimizers.constrained.filter import Filter
 from gdnet.optimizers.constrained.loop import SUCCESSES, finish, next_iteration
 from gdnet.optimizers.constrained.network_functions import ObjectiveFunctions
-from gdnet.optimizers.constrained.problem import SLOPE, UNKNOWN, SlackProblem, check_bounds
-from gdnet.optimizers.constrained.user_functions import UserFunctions, as_constraints, check_functions_of_x
+from gdnet.optimizers.constrained.problem import SLOPE, UNKNOWN, SlackProblem
+from gdnet.optimizers.constrained.user_functions import UserFunctions
 from gdnet.optimizers.options import (
     COUNT_FROM_0,
     FLAG,
@@ -36,6 +37,7 @@ from gdnet.optimizers.options import (
 )
 from gdnet.optimizers.result import OptimizeResult, stop_message
 from gdnet.optimizers.solver import asks_to_stop, check_start
+from gdnet.optimizers.verbose import show_iteration, show_result
 
 NEAR = 1e-4
 """The first barrier parameter of a second run, which must not leave the neighbourhood of the start."""
@@ -280,8 +282,7 @@ class InteriorPoint(Optimizer):
             again = replace(self, mu_init=NEAR)._run(objective, theta, callback)
             again["nit"] += found.nit
             found = again if again.fun <= found.fun else found
-        if self.verbose:
-            print(found.message)
+        show_result(self.verbose, found)
         return found
 
     def _run(self, objective: Objective, theta: Array, callback: Any) -> OptimizeResult:
@@ -290,12 +291,10 @@ class InteriorPoint(Optimizer):
         while stop is None:
             theta, state, info = self.step(objective, theta, state)
             stop = info.stop
-            if self.verbose > 1:
-                print(
-                    f"{state.iteration:5d}  f {info.value: .8e}  violation {info.violation:.2e}  stationarity "
-                    f"{info.stationarity:.2e}  complementarity {info.complementarity:.2e}  mu {info.mu:.1e}  "
-                    f"alpha {info.alpha:.1e}"
-                )
+            show_iteration(
+                self.verbose, state.iteration, f=info.value, violation=info.violation, stationarity=info.stationarity,
+                complementarity=info.complementarity, mu=info.mu, alpha=info.alpha,
+            )  # fmt: skip
             if callback is not None and stop is None:
                 stop = "callback" if asks_to_stop(callback, self._result(backend, theta, state, "running")) else None
         return self._result(backend, theta, state, stop)

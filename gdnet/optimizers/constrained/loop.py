@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gdnet.optimizers.constrained.barrier import MU_LEAST, Options, State, iterate, lower_mu, raise_mu
+from gdnet.optimizers.constrained.form import Point
 from gdnet.optimizers.constrained.polish import polished
-from gdnet.optimizers.constrained.problem import UNKNOWN, Point, Residuals, SlackProblem
+from gdnet.optimizers.constrained.problem import UNKNOWN, Residuals, SlackProblem
 from gdnet.optimizers.constrained.restoration import restore
 
 DIVERGED = 1e20

@@ -10,7 +10,7 @@ import numpy as np
 from gdnet.backend import Array, Backend
 from gdnet.derivatives import numerical_jacobian
 from gdnet.errors import DataError, OptionError, ShapeError
-from gdnet.optimizers.constrained.user_functions import Constraint
+from gdnet.optimizers.constrained.constraints import Constraint
 
 DENSE_LIMIT = 2000
 """Above so many parameters "auto" approximates the Hessian by BFGS instead of making it dense."""

@@ -7,14 +7,13 @@ that it compares with constants are of the size of one whatever the user's units
 nothing is rounded and bounds are met to the last bit.
 """
 
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gdnet.errors import OptionError
 from gdnet.optimizers.constrained import scaling
 from gdnet.optimizers.constrained.bounds import free_variables
+from gdnet.optimizers.constrained.form import Form, Point
 
 KNOWN, ROUNDS = 1e2, 4
 """What a known size of a variable counts, beside its slopes; how often the units of the others are looked for."""
@@ -24,7 +23,6 @@ SLOPE = 100.0
 """The size that the objective's and the constraints' slopes get at the start."""
 LEAST_SIZE, LEAST_VALUE, LEAST_CHANGE = 1e-2, 1e-3, 1e-10
 """Parts below which sizes are not taken: of a variable's unit; of the change of f that counts; of that at the start."""
-EPS = float(np.finfo(np.float64).eps)
 
 
 class Functions(Protocol):
@@ -81,96 +79,6 @@ class Residuals(NamedTuple):
 
 
 UNKNOWN = Residuals(np.nan, np.nan, np.nan, (np.nan, np.nan, np.nan), 1.0)
-
-
-class Point:
-    """Values at one w; derivatives when asked for."""
-
-    def __init__(self, problem: Any, w: np.ndarray) -> None:
-        self.problem, self.w = problem, w
-        self.f, self.c = problem.evaluate(w)
-        self.theta = float(np.sum(np.abs(self.c)))
-        self.finite = bool(np.isfinite(self.f) and np.isfinite(self.theta))
-
-    @cached_property
-    def gradient(self) -> np.ndarray:
-        """∇f by w."""
-        return self.problem.gradient(self.w)
-
-    @cached_property
-    def J(self) -> np.ndarray:
-        """(m, n): the Jacobian of c by x."""
-        return self.problem.jacobian(self.w)
-
-    def pull(self, y: np.ndarray) -> np.ndarray:
-        """Aᵀ y by w."""
-        p = self.problem
-        return np.concatenate([self.J.T @ y, p.sign * y[p.row]])
-
-
-class Form:
-    """min f(w) s.t. c(x) + S v = 0 with bounds on w = (x, v); see `kkt`. Base of the problem and its restoration."""
-
-    n: int
-    m: int
-    row: np.ndarray
-    sign: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    eps: float = EPS
-    """The rounding unit in which the functions are computed."""
-
-    def finish(self) -> None:
-        """What follows from the bounds."""
-        self.has_lower, self.has_upper = np.flatnonzero(self.lower > -np.inf), np.flatnonzero(self.upper < np.inf)
-        lone_l, lone_u = self.upper[self.has_lower] == np.inf, self.lower[self.has_upper] == -np.inf
-        self.lone_lower, self.lone_upper = lone_l.astype(float), lone_u.astype(float)
-        self._points: dict[bytes, Point] = {}
-
-    def at(self, w: np.ndarray) -> Point:
-        """The point w; the last few are kept."""
-        key = w.tobytes()
-        if key not in self._points:
-            while len(self._points) >= 4:
-                self._points.pop(next(iter(self._points)))
-            self._points[key] = Point(self, w)
-        return self._points[key]
-
-    def distances(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How far w is from its lower and its upper bounds."""
-        return w[self.has_lower] - self.lower[self.has_lower], self.upper[self.has_upper] - w[self.has_upper]
-
-    def spread(self, at_lower: np.ndarray, at_upper: np.ndarray) -> np.ndarray:
-        """A vector by w with these entries added where there are bounds."""
-        found = np.zeros(self.lower.size)
-        found[self.has_lower] += at_lower
-        found[self.has_upper] += at_upper
-        return found
-
-    def inside(self, w: np.ndarray, push: float) -> np.ndarray:
-        """w moved strictly inside: at least `push` from each bound, or that share of the interval."""
-        l, u = self.lower, self.upper
-        gap = np.where(np.isfinite(l) & np.isfinite(u), u - l, np.inf)
-        pl = np.minimum(push * np.maximum(1.0, np.abs(np.where(np.isfinite(l), l, 0.0))), push * gap)
-        pu = np.minimum(push * np.maximum(1.0, np.abs(np.where(np.isfinite(u), u, 0.0))), push * gap)
-        w = np.where(np.isfinite(l), np.maximum(w, l + pl), w)
-        return np.where(np.isfinite(u), np.minimum(w, u - pu), w)
-
-    def keep_inside(self, w: np.ndarray) -> np.ndarray:
-        """Undo rounding that has put w onto a bound."""
-        w = np.where(w <= self.lower, np.nextafter(self.lower, np.inf), w)
-        return np.where(w >= self.upper, np.nextafter(self.upper, -np.inf), w)
-
-    def barrier_changed(self, mu: float) -> None:
-        """Told when μ changes."""
-
-    def convex_hessian(self, w: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-        """A Gauss-Newton matrix to use with damping where the Hessian is not convex, if there is one."""
-        return None
-
-    def hessian(self, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The Hessian of the Lagrangian: the block of x, and the diagonal of v."""
-        raise NotImplementedError
 
 
 class SlackProblem(Form):
@@ -399,13 +307,3 @@ def power_of_two(v: np.ndarray) -> np.ndarray:
     [0.0009765625, 1.0, 4.0]
     """
     return np.exp2(np.clip(np.round(np.log2(np.maximum(v, 1e-300))), -500, 500))
-
-
-def check_bounds(lower: np.ndarray, upper: np.ndarray) -> None:
-    """Bounds that no x can meet are an error of the call, not of the method."""
-    if np.any(np.isnan(lower)) or np.any(np.isnan(upper)):
-        raise OptionError("bounds must not be NaN; use None or ±inf where there is no bound")
-    bad = np.flatnonzero((lower > upper) | (lower == np.inf) | (upper == -np.inf))
-    if bad.size:
-        i = int(bad[0])
-        raise OptionError(f"no x satisfies the bounds: lower[{i}] = {lower[i]} and upper[{i}] = {upper[i]}")

@@ -9,10 +9,9 @@ import numpy as np
 
 from gdnet.backend import Backend, backend_of, get_backend
 from gdnet.errors import DataError, OptionError, ShapeError
-from gdnet.optimizers.constrained.bounds import bound_vector, free_variables, host
+from gdnet.optimizers.constrained.bounds import bound_vector, check_bounds, free_variables, host
 from gdnet.optimizers.constrained.diagnosis import diagnose
 from gdnet.optimizers.constrained.mehrotra import Iterate, Program, Scaled, conditions, solve
-from gdnet.optimizers.constrained.problem import check_bounds
 from gdnet.optimizers.options import COUNT_FROM_0, POSITIVE, checked
 from gdnet.optimizers.result import OptimizeResult, stop_message
 

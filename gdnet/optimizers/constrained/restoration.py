@@ -21,7 +21,7 @@ from gdnet.optimizers.constrained.barrier import (
     lower_mu,
 )
 from gdnet.optimizers.constrained.filter import EPS, Filter
-from gdnet.optimizers.constrained.problem import Form
+from gdnet.optimizers.constrained.form import Form
 
 RHO, KAPPA_RESTO = 1000.0, 0.9
 

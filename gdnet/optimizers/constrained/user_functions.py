@@ -3,14 +3,13 @@
 The constraints' linear algebra is small and dense and runs on the host; the functions themselves run where x0 lives.
 """
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from gdnet.backend import Backend
-from gdnet.errors import ArrayError, GdnetError, OptionError, ShapeError
+from gdnet.errors import ArrayError, GdnetError, ShapeError
 from gdnet.optimizers.constrained.differences import (
     CENTRAL,
     FORWARD,
@@ -22,8 +21,8 @@ from gdnet.optimizers.constrained.differences import (
     one_sided,
     second,
 )
+from gdnet.optimizers.constrained.secant import Secant
 
-EPS = float(np.finfo(np.float64).eps)
 KEPT = 24
 """Results of functions and derivatives that are remembered."""
 NOISE = 1e-6
@@ -32,69 +31,6 @@ VISIBLE, LONGER, MOST_LONGER = 1e-10, 1e3, 5
 """A step is too short where nothing changes by more than this part of its value; it is then made longer by this."""
 DIFFERENCE_LIMIT, NUMERICAL_LIMIT = 100, 30
 """Up to so many variables a missing Hessian is found by differences of exact, or of numerical, gradients."""
-
-
-SCIPY_FORM = (
-    'for {"type": "ineq", "fun": c}, which wants c(x) >= 0, write g_le=lambda x: -c(x), which wants g(x) <= 0; '
-    'for {"type": "eq", "fun": c} write h_eq=c; derivatives go along as Constraint(fun, jac, hess)'
-)
-"""What to write in place of SciPy's dictionaries."""
-
-
-class Constraint(NamedTuple):
-    """A vector of constraint functions with its derivatives.
-
-    Parameters
-    ----------
-    fun : x -> (m,), or a scalar for m = 1
-    jac : x -> (m, n), optional
-        Numerical differences where it is None.
-    hess : (x, y) -> (n, n), optional
-        Σ y_i ∇²c_i(x). Differences of the Jacobian where it is None.
-
-    >>> circle = Constraint(lambda x: x @ x - 1.0, lambda x: 2.0 * x)
-    """
-
-    fun: Callable[[Any], Any]
-    jac: Callable[[Any], Any] | None = None
-    hess: Callable[[Any, Any], Any] | None = None
-
-
-def as_constraints(given: Any, name: str) -> list[Any]:
-    """`g_le=` or `h_eq=` as a list: a callable, a `Constraint`, a tuple (fun, jac, hess), or a list of these."""
-    if given is None:
-        return []
-    if isinstance(given, list):
-        return [one for part in given for one in as_constraints(part, name)]
-    if isinstance(given, Constraint) or hasattr(given, "bound_to"):
-        return [given]
-    if isinstance(given, tuple) and 1 <= len(given) <= 3 and callable(given[0]):
-        return [Constraint(*given)]
-    if callable(given):
-        return [Constraint(given)]
-    if isinstance(given, Mapping):
-        raise OptionError(f"{name} is no dictionary in SciPy's form: {SCIPY_FORM}")
-    raise OptionError(
-        f"{name} must be a function, a Constraint(fun, jac, hess), a tuple of these three, or a list of such; "
-        f"got {type(given).__name__}"
-    )
-
-
-def check_functions_of_x(given: Any, name: str) -> None:
-    """An `OptionError` for a constraint that wants more than x: `args` belong to the objective, as in SciPy."""
-    for c in as_constraints(given, name):
-        for f in filter(None, (c.fun, c.jac) if isinstance(c, Constraint) else ()):
-            try:
-                signature = inspect.signature(f)
-            except (TypeError, ValueError):  # a function that tells nothing of itself
-                continue
-            try:
-                signature.bind(None)
-            except TypeError as error:
-                raise OptionError(
-                    f"{name} is called with x alone ({error}): args go to fun, jac, hess and hessp only, as in SciPy; "
-                    f"write {name}=lambda x: c(x, *args)"
-                ) from None
 
 
 class UserFunctions:
@@ -444,37 +380,3 @@ def typical_sizes(x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.nda
     bounds = [np.where(np.isfinite(b) & (b != 0), np.abs(b), np.inf) for b in (lower, upper)]
     nearest = np.minimum(*bounds)
     return np.where(x != 0, np.abs(x), np.where(np.isfinite(nearest), nearest, np.nan))
-
-
-class Secant:
-    """Damped BFGS approximation of the Hessian of the Lagrangian (Powell 1978): always positive definite.
-
-    Bs is replaced by y + (1 - t) (Bs - y), with t so that the curvature along s is at least a fifth of that of B.
-    """
-
-    def __init__(self, n: int) -> None:
-        self.B: np.ndarray = np.eye(n)
-        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        self.fresh = True
-
-    def update(self, x: np.ndarray, sigma: float, y: np.ndarray, gradient: np.ndarray, J: np.ndarray) -> np.ndarray:
-        if self.last is not None and not np.array_equal(x, self.last[0]):
-            s = x - self.last[0]
-            d = sigma * (gradient - self.last[1]) + (J - self.last[2]).T @ y
-            if np.all(np.isfinite(d)):
-                self._pair(s, d)
-        self.last = (x.copy(), gradient, J)
-        return self.B
-
-    def _pair(self, s: np.ndarray, d: np.ndarray) -> None:
-        if self.fresh and (sd := float(s @ d)) > 0:
-            self.B = min(max(float(d @ d) / sd, 1e-8), 1e8) * np.eye(s.size)
-        self.fresh = False
-        Bs = self.B @ s
-        curvature = float(s @ Bs)
-        if curvature <= EPS * float(s @ s):
-            return
-        sd = float(s @ d)
-        t = 1.0 if sd >= 0.2 * curvature else 0.8 * curvature / (curvature - sd)
-        d = t * d + (1.0 - t) * Bs
-        self.B = self.B - np.outer(Bs, Bs) / curvature + np.outer(d, d) / float(s @ d)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import ArrayError, OptionError, ShapeError
-from gdnet.optimizers.solver import half_square, read
+from gdnet.optimizers.point import half_square, read
 
 FORMULAS = (None, "2-point", "3-point", "cs")
 COMPLEX_STEP = 1e-30

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from gdnet.backend import Array
 from gdnet.optimizers.options import Domain
-from gdnet.optimizers.solver import UNBOUNDED, Point
+from gdnet.optimizers.point import Point
+from gdnet.optimizers.solver import UNBOUNDED
 
 
 class Sample:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
-from gdnet.optimizers.solver import read
+from gdnet.optimizers.point import read
 
 LARGER = 1e3
 """A step that does not change f is made so many times longer, while its parameter is smaller than the others."""

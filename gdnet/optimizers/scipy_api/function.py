@@ -15,8 +15,8 @@ from gdnet.derivatives.steps import typical
 from gdnet.errors import ArrayError, DataError, OptionError, ShapeError
 from gdnet.maps import Map, symmetric
 from gdnet.maps.solve import Matrix
+from gdnet.optimizers.point import half_square
 from gdnet.optimizers.scipy_api.differences import Differences
-from gdnet.optimizers.solver import half_square
 
 METHODS = {
     "2-point": "forward", "3-point": "central", "forward": "forward", "central": "central", "staged": "staged",

@@ -13,8 +13,10 @@ from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.gauss_newton.polish import undamped_step
 from gdnet.optimizers.gauss_newton.residuals import BudgetSpent, ResidualObjective
 from gdnet.optimizers.options import COUNT, NOT_NEGATIVE, checked
+from gdnet.optimizers.point import Point, read
 from gdnet.optimizers.result import OptimizeResult, least_squares_message
-from gdnet.optimizers.solver import Point, as_start, asks_to_stop, read
+from gdnet.optimizers.solver import as_start, asks_to_stop
+from gdnet.optimizers.verbose import show_iteration, show_result
 
 STATIONARY = 1e-4
 """`success` needs max_j |J_jᵀ r| / (|J_j| |r|) at most this, whatever the stop reason: checked at the end."""
@@ -124,13 +126,12 @@ def least_squares(
             stop = "max_nfev"
             break
         at, stop = state.at, info.stop
-        if verbose > 1 and info.moved:
-            print(f"{state.iteration:5d}  cost {at.value:.10e}  max|gradient| {at.norm:.3e}  mu {state.memory.mu:.1e}")
+        if info.moved:
+            show_iteration(verbose, state.iteration, cost=at.value, gradient=at.norm, mu=state.memory.mu)
         if callback is not None and info.moved and asks_to_stop(callback, _result(objective, state, "running", box)):
             stop = stop or "callback"
     found = _result(objective, state, stop, box)
-    if verbose:
-        print(f"{found.message} cost {found.cost:.10e} after {found.nit} iterations, {found.ncalls} calls")
+    show_result(verbose, found)
     return found
 
 

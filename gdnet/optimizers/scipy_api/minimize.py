@@ -98,7 +98,7 @@ def minimize(
     (True, array([1., 1.]))
     """
     if constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints):
-        from gdnet.optimizers.constrained.user_functions import SCIPY_FORM
+        from gdnet.optimizers.constrained.constraints import SCIPY_FORM
 
         raise OptionError(f"constraints= is not taken: {SCIPY_FORM}")
     chosen = dict(options or {})

@@ -9,7 +9,9 @@ from gdnet.backend import Array
 from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import StrongWolfe
 from gdnet.optimizers.options import FLAG, option
-from gdnet.optimizers.solver import Move, Point, Solver, first_step
+from gdnet.optimizers.point import Point
+from gdnet.optimizers.progress import first_step
+from gdnet.optimizers.solver import Move, Solver
 
 
 class BFGSMemory(NamedTuple):

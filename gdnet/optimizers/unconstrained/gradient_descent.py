@@ -8,7 +8,9 @@ from gdnet.backend import Array
 from gdnet.optimizers.line_search.armijo import ARMIJO
 from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.options import option
-from gdnet.optimizers.solver import Move, Point, Solver, first_step
+from gdnet.optimizers.point import Point
+from gdnet.optimizers.progress import first_step
+from gdnet.optimizers.solver import Move, Solver
 
 
 class GradientDescentMemory(NamedTuple):

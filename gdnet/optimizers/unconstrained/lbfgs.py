@@ -11,7 +11,9 @@ from gdnet.backend import Array, Backend
 from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import QUASI_NEWTON_WOLFE
 from gdnet.optimizers.options import COUNT, option
-from gdnet.optimizers.solver import Move, Point, Solver, first_step
+from gdnet.optimizers.point import Point
+from gdnet.optimizers.progress import first_step
+from gdnet.optimizers.solver import Move, Solver
 
 Table = tuple[tuple[float, ...], ...]
 

@@ -10,7 +10,8 @@ from gdnet.maps.solve import absolute_solve, modified_cholesky
 from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import STRONG_WOLFE
 from gdnet.optimizers.options import one_of, option
-from gdnet.optimizers.solver import Move, Point, Solver, read
+from gdnet.optimizers.point import Point, read
+from gdnet.optimizers.solver import Move, Solver
 
 
 @dataclass(frozen=True, repr=False)

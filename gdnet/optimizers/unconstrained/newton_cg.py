@@ -8,7 +8,9 @@ from typing import NamedTuple
 from gdnet.backend import Array
 from gdnet.maps import Map
 from gdnet.optimizers.options import COUNT, CURVATURE, INSIDE, POSITIVE, option, real
-from gdnet.optimizers.solver import Move, Point, Solver, first_step
+from gdnet.optimizers.point import Point
+from gdnet.optimizers.progress import first_step
+from gdnet.optimizers.solver import Move, Solver
 
 GROWTH = 1.3
 """Hessian-free CG keeps iterates whose numbers grow by this factor, to go back to (Martens 2010)."""

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from gdnet.backend import Array
 from gdnet.optimizers.options import POSITIVE, one_of, option
-from gdnet.optimizers.solver import Move, Point, Solver, first_step
+from gdnet.optimizers.point import Point
+from gdnet.optimizers.progress import first_step
+from gdnet.optimizers.solver import Move, Solver
 
 LARGEST = 1e30
 """A scale that has grown by this factor within one iteration has made the step vanish."""
