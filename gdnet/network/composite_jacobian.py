@@ -13,7 +13,7 @@ from gdnet.layers.jacobian import Pull, added, plus
 from gdnet.network.composite import Plan
 
 Call = tuple[Layer, Params, Array, Context]
-"""A layer's call inside a composite, (layer, params, x, context): enough to make it again."""
+"""A layer's call inside a composite, (layer, params, x, context): all that is needed to repeat it."""
 
 
 class CompositeJacobian(Jacobian):

@@ -151,14 +151,15 @@ class Perturbed:
         fits = max(1, min(size, self.memory // (4 * self.itemsize * widest)))
         if fits == 1:
             return 1
-        # Two unmoved copies around a moved one: layers that mix examples, and dropout, tell them apart.
+        # Three copies of the batch, of which the middle one alone is moved. Where the value of the others changes with
+        # it, or from one to the other, layers mix examples or draw numbers: then only one entry goes through at once.
         moves = self.xp.asarray([0.0, 1.0, 0.0], dtype=self.dtype, device=self.backend.device)
         values = self.backend.to_numpy(self.values(name, np.zeros(3, dtype=np.int64), moves))
         plain = self.backend.read(self.loss.value)
         return fits if np.all(np.abs(values[[0, 2]] - plain) <= 1e3 * self.eps * max(abs(plain), self.eps)) else 1
 
     def columns_end(self, k: int) -> int:
-        """The first layer after dense layer k that sees more than one column move: activations keep them apart."""
+        """The first layer after dense layer k that is not elementwise: before it, W[i, j] moves column j alone."""
         k += 1
         while k < len(self.chain) and isinstance(self.chain[k].layer, Elementwise):
             k += 1

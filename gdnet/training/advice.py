@@ -1,4 +1,4 @@
-"""Warnings of what can be trained but is seldom meant: told once, with the remedy."""
+"""Warnings of what can be trained but is seldom meant, each with its remedy."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gdnet.training.inputs import Trainable
 
 SAME_NUMBERS = (Identity, Dropout, Flatten, Reshape)
-"""Layers whose outputs are their inputs, outside of training."""
+"""Layers that, outside of training, give the numbers that they take."""
 TAKES = {
     CrossEntropy: "logits, and makes probabilities of them itself",
     BinaryCrossEntropy: "logits, and makes probabilities of them itself",
@@ -25,8 +25,8 @@ TAKES = {
 ROWS = 512
 """How many examples are looked at for the sizes of the features."""
 LARGE, FAR = 1e3, 30.0
-"""What is told: a feature whose largest value is above LARGE or below 1 / LARGE, or whose mean is more than FAR
-standard deviations from 0."""
+"""A feature is far from the unit scale if its largest size is above `LARGE` or below 1 / `LARGE`, or its mean is
+more than `FAR` standard deviations from 0."""
 
 
 def warn_of_last_layer(net: Network, loss: Loss, stacklevel: int = 3) -> None:

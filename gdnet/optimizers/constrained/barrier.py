@@ -55,13 +55,13 @@ class State(NamedTuple):
     tiny: int
     """Steps in a row that were lost in rounding."""
     blocked: int
-    """Steps in a row that a bound has cut to almost nothing."""
+    """Consecutive steps that a bound has made shorter than `BLOCKED`."""
     raised: int
-    """How often μ was raised for that."""
+    """How often μ was raised because of such steps."""
     least_error: float
     """The least relative error of the optimality conditions so far, as far as it fell to half of the one before."""
     stalled: int
-    """Iterations since."""
+    """Iterations since `least_error` was set."""
     iteration: int
 
 

@@ -7,12 +7,13 @@ from gdnet.backend import Array
 from gdnet.optimizers.solver import Point, read
 
 VANISHED = 1e-11
-"""Residuals are nothing where ||r|| is at most this part of max_j |A_j| |θ_j|, the size of what they are made of."""
+"""Residuals count as zero where ||r|| is at most this part of max_j |A_j| |θ_j|, the size of the terms whose
+differences they are."""
 FALLEN = 1e-6
 SLOW = 0.05
-"""Where the matrix is singular at a minimum, residuals fall by a constant factor a step for ever. There `FALLEN` is
-small enough: if ||r|| has fallen to the part `VANISHED` of that at the start as well, and steps, squared, still shrink
-by no more than the factor `SLOW`."""
+"""Where the matrix is singular at a minimum, convergence is linear only and would not end. So residuals count as zero
+there already at `FALLEN` times those terms, if ||r|| is also at most `VANISHED` times its value at the start, and the
+square of a step is still more than `SLOW` times that of the step before."""
 
 
 class Measures(NamedTuple):

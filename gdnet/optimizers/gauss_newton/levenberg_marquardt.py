@@ -186,7 +186,8 @@ class LevenbergMarquardt(Solver):
             near = self._near(at, attempt)
             accepted = new.value < at.value and (attempt.short or rho > self.trust)
             done = self._solved_exactly(at, found.scale, attempt, memory, near) if accepted else None
-            # The last steps choose their own derivatives, unless those have shown to be missing.
+            # A gradient that is not finite damps more, except in the last steps: polishing takes derivatives anew.
+            # If an earlier trial of this iteration had such a gradient, the last steps are refused too.
             if accepted and (((done or near) and not blind) or math.isfinite(new.norm)):
                 memory = self._less_damping(memory, rho)
                 memory = memory._replace(last=attempt.size, steps=memory.steps + 1)
@@ -322,7 +323,7 @@ class LevenbergMarquardt(Solver):
     def _finish(
         self, point: Point, memory: LMMemory, near: str, trial: Callable[[Array], Point]
     ) -> tuple[Point, LMMemory, str | None]:
-        """Polish; a minimum that the undamped model does not confirm is doubted once, with less damping."""
+        """Polish the point. If the undamped model still promises a decrease, go on with less damping instead, once."""
         if not self.polish or (near == "precision" and not (self.ftol or self.xtol)):
             return point, memory, near
         doubtful = point.value < memory.doubted * (1.0 - 1e-6)

@@ -171,7 +171,7 @@ def polishable(A: Any, max_memory: int) -> bool:
 
 
 def _adopt(new: Point, old: Point) -> None:
-    """Let the last point keep the differences of its neighbour: it is closer than they are accurate."""
+    """Reuse the neighbour's difference Jacobian: they are closer than it is accurate, and a new one no better."""
     adopt = getattr(new.evaluation, "adopt", None)
     if adopt is not None:
         adopt(old.evaluation)
