@@ -19,6 +19,15 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def is_real(value: Any) -> bool:
+    """Whether a value that a user gave is one real number: an integer, or a float of Python or NumPy.
+
+    >>> is_real(3), is_real(np.float32(0.5)), is_real("0.5"), is_real(True)
+    (True, True, False, False)
+    """
+    return is_whole(value) or isinstance(value, (float, np.floating))
+
+
 def check_count(name: str, value: Any, least: int = 1) -> int:
     """`value` as an int of at least `least`.
 
@@ -36,10 +45,7 @@ def check_fraction(name: str, value: Any) -> float:
     >>> check_fraction("validation_split", 0.25)
     0.25
     """
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real or not 0.0 <= value < 1.0:
-        raise OptionError(f"{name} must be at least 0 and below 1, got {value!r}")
-    return float(value)
+    return check_real(name, value, "at least 0 and below 1", lambda v: 0.0 <= v < 1.0)
 
 
 def check_real(name: str, value: Any, wanted: str, ok: Callable[[float], bool]) -> float:
@@ -48,8 +54,8 @@ def check_real(name: str, value: Any, wanted: str, ok: Callable[[float], bool]) 
     >>> check_real("min_delta", 1, "a number of at least 0", lambda v: v >= 0)
     1.0
     """
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real or (isinstance(value, int) and abs(value) > 1e308) or not ok(value):
+    too_large = isinstance(value, int) and abs(value) > 1e308  # a float cannot hold it
+    if not is_real(value) or too_large or not ok(value):
         raise OptionError(f"{name} must be {wanted}, got {value!r}")
     return float(value)
 

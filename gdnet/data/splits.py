@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gdnet.backend import Array, host_generator
-from gdnet.checks import is_whole
+from gdnet.checks import is_real, is_whole
 from gdnet.data.arrays import Dataset, name_of
 from gdnet.errors import DataError, OptionError, ShapeError
 
@@ -27,7 +27,7 @@ def train_test_split(
     (8, 2)
     """
     n = _length(arrays)
-    real = is_whole(test_size) or (isinstance(test_size, (float, np.floating)) and np.isfinite(test_size))
+    real = is_whole(test_size) or (is_real(test_size) and np.isfinite(test_size))
     test = 0 if not real else int(test_size) if is_whole(test_size) else round(n * test_size)
     if not 0 < test < n:
         raise OptionError(
@@ -53,7 +53,7 @@ def split(
     [(16, 3), (2, 3), (2, 3)]
     """
     n = _length(arrays)
-    real = isinstance(fractions, (list, tuple)) and all(isinstance(f, (int, float, np.floating)) for f in fractions)
+    real = isinstance(fractions, (list, tuple)) and all(map(is_real, fractions))
     if not real or not fractions or any(not f > 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
         raise OptionError(f"fractions must be positive numbers that add up to 1, got {fractions!r}")
     ends = np.rint(np.cumsum(fractions) * n).astype(int)

@@ -9,26 +9,16 @@ from gdnet.data import Dataset, check_data, split
 from gdnet.data.arrays import is_integer
 from gdnet.data.checks import WEIGHTS
 from gdnet.errors import ArrayError, OptionError, ShapeError
+from gdnet.files.model_file import Describable
 from gdnet.losses import Loss, class_weights_to_sample_weights
-from gdnet.network import Network
 from gdnet.training.scorer import Scorer, metric_of
-from gdnet.vector import Layout
 
 
-class Trainable(Protocol):
-    """What training asks of a model."""
+class Trainable(Describable, Protocol):
+    """What training asks of a model: what a file tells of it, and its parameters on a device."""
 
     backend: Backend
-    dtype: str
-    seed: int
-    in_shape: tuple[int, ...] | None
 
-    @property
-    def net(self) -> Network: ...
-    @property
-    def loss(self) -> Loss: ...
-    @property
-    def layout(self) -> Layout: ...
     @property
     def theta(self) -> Array: ...
     @property

@@ -53,10 +53,10 @@ class Run:
     """
 
     def __init__(
-        self, backend: Backend, optimizer: Optimizer, theta: Array, state: Any, feed: Feed, epochs: int, seed: int = 0
+        self, backend: Backend, optimizer: Optimizer, theta: Array, state: Any, feed: Feed, epochs: int
     ) -> None:
         self.backend, self.optimizer, self.theta, self.state = backend, optimizer, theta, state
-        self.feed, self.epochs, self.seed = feed, epochs, seed
+        self.feed, self.epochs = feed, epochs
         self.epoch = self.iteration = 0
         self.values: list[Any] = []
         self.logs: dict[str, float] = {}
