@@ -189,6 +189,27 @@ def check_float(dtype: str) -> str:
     return dtype
 
 
+def float_name(dtype: Any) -> str:
+    """The name of a real float dtype of any library, such as `torch.float64`.
+
+    >>> float_name(np.float32), float_name(np.ones(1).dtype)
+    ('float32', 'float64')
+    """
+    return "float64" if "64" in str(dtype) else "float32"
+
+
+def itemsize(dtype: Any) -> int:
+    """Bytes of one number of a real float dtype of any library."""
+    return 8 if float_name(dtype) == "float64" else 4
+
+
+def check_donated(donate: Sequence[int]) -> int:
+    """How many arguments of a step are donated; an `OptionError` unless they are the first ones."""
+    if tuple(donate) != tuple(range(len(donate))):
+        raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
+    return len(donate)
+
+
 def resolve_dtype(backend: Backend, dtype: str) -> str:
     """`dtype` if the library computes in it: one that is asked for float64 may give float32 without a word."""
     name = check_float(dtype)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
+from gdnet.backend.base import itemsize
 from gdnet.errors import ArrayError, DataError, OptionError, ShapeError
 
 MAX_MEMORY = 256 << 20
@@ -51,9 +52,8 @@ class Around:
             )
         if not bool(xp.all(xp.isfinite(self.value))):
             raise DataError("f(x) is NaN or infinite, so that it has no derivative at x")
-        itemsize = 8 if "64" in str(x.dtype) else 4
         # Four arrays of that size are alive at once: points, their mask, results and a difference.
-        largest = int(max_memory // (4 * itemsize * max(self.size + math.prod(self.value.shape), 1)))
+        largest = int(max_memory // (4 * itemsize(x.dtype) * max(self.size + math.prod(self.value.shape), 1)))
         self.batch = max(1, largest if vectorized else min(largest, 64))
 
     def at(self, points: Array) -> Array:

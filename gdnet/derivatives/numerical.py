@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array
+from gdnet.backend.base import float_name
 from gdnet.derivatives.evaluate import MAX_MEMORY, Around, real_array
 from gdnet.derivatives.steps import Method, difference, noise, steps
 from gdnet.errors import ArrayError, OptionError, ShapeError
@@ -263,7 +264,7 @@ def complex_step(h: float | None) -> float:
 def complex_points(around: Around, shift: Array) -> Array:
     """x + i shift, in the complex type of x's precision."""
     xp = around.xp
-    dtype = xp.complex128 if "64" in str(around.dtype) else xp.complex64
+    dtype = xp.complex128 if float_name(around.dtype) == "float64" else xp.complex64
     return xp.astype(around.flat + 0.0 * shift, dtype) + 1j * xp.astype(shift, dtype)
 
 

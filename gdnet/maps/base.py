@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend
+from gdnet.backend.base import float_name, itemsize
 from gdnet.errors import OptionError, ShapeError
 
 MAX_BYTES = 1 << 30
@@ -206,7 +207,7 @@ class Map:
         """
         from scipy.sparse.linalg import LinearOperator
 
-        dtype = "float64" if "64" in str(self.dtype) else "float32"
+        dtype = float_name(self.dtype)
 
         def through(apply: Callable[[Array], Array], shape: tuple[int, ...], many: bool) -> Callable[[Any], Any]:
             def product(v: Any) -> Any:
@@ -221,11 +222,6 @@ class Map:
             self.shape, matvec=through(forward, self.in_shape, False), rmatvec=through(adjoint, self.out_shape, False),
             matmat=through(forward, self.in_shape, True), rmatmat=through(adjoint, self.out_shape, True), dtype=dtype,
         )  # fmt: skip
-
-
-def itemsize(dtype: Any) -> int:
-    """Bytes of one number of a float dtype of any library."""
-    return 8 if "64" in str(dtype) else 4
 
 
 def _implied(tags: frozenset[str]) -> frozenset[str]:

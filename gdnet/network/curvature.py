@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from gdnet.backend import Array
+from gdnet.backend.base import itemsize
 from gdnet.errors import OptionError
 from gdnet.layers import Jacobian
 from gdnet.maps import MAX_BYTES, Map
-from gdnet.maps.base import itemsize
 
 BLOCK_BYTES = 1 << 26
 """Rows made at once where the whole is larger than that: 64 MiB stay near the processor."""

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import is_
 from typing import Any, NamedTuple
 
+from gdnet.backend.base import check_donated
 from gdnet.backend.cupy.refusal import refusal
 from gdnet.backend.tree import flatten, unflatten
-from gdnet.errors import OptionError
 
 WARM_UP = 2
 
@@ -144,9 +144,7 @@ class CapturedStep:
         self, recorder: Callable[[], Any], step: Callable, donate: Sequence[int] = (), on: Any = None,
         strict: bool = False,
     ) -> None:  # fmt: skip
-        if tuple(donate) != tuple(range(len(donate))):
-            raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
-        self.recorder, self.step, self.donate, self.strict = recorder, step, len(donate), strict
+        self.recorder, self.step, self.donate, self.strict = recorder, step, check_donated(donate), strict
         self.on = contextlib.nullcontext() if on is None else on
         self.last: Any = None
         self.captured: Captured | None = None

@@ -19,9 +19,9 @@ import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from gdnet.backend.base import check_donated
 from gdnet.backend.jax.cut import Cut, is_cut, whole
 from gdnet.backend.side_effects import pure
-from gdnet.errors import OptionError
 
 WORTHWHILE = 1000
 """Elements a part, on the average, from which on cutting pays: every part costs a kernel or more and an argument."""
@@ -250,9 +250,7 @@ class CutStep:
     """JAX compiles every step, or raises what stands against it."""
 
     def __init__(self, step: Callable, donate: Sequence[int]) -> None:
-        if tuple(donate) != tuple(range(len(donate))):
-            raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
-        self.step, self.donated = watched(step), len(donate)
+        self.step, self.donated = watched(step), check_donated(donate)
         self.plain = jax.jit(self.step, donate_argnums=tuple(donate))
         self.by_parts = jax.jit(self._by_parts, donate_argnums=tuple(donate))
         self.shapes: dict[tuple[int, ...], Shapes] = {}

@@ -22,11 +22,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gdnet.backend.base import check_donated
 from gdnet.backend.numpy.compiler.program import write_program
 from gdnet.backend.numpy.compiler.trace import Tape, Traced, Untraceable
 from gdnet.backend.side_effects import Snapshot
 from gdnet.backend.tree import flatten, unflatten
-from gdnet.errors import CompileError, OptionError
+from gdnet.errors import CompileError
 
 CHECKED_CALLS = 2
 """How many calls of a new program are compared with the step that it stands for."""
@@ -75,9 +76,7 @@ class CompiledStep:
     unwatched: ClassVar[bool] = True
 
     def __init__(self, step: Callable, donate: Sequence[int] = (), strict: bool = False) -> None:
-        if tuple(donate) != tuple(range(len(donate))):
-            raise OptionError(f"the donated arguments must come first, got {tuple(donate)}")
-        self.step, self.donated, self.strict = step, len(donate), strict
+        self.step, self.donated, self.strict = step, check_donated(donate), strict
         self.programs: dict[Any, Program | str] = {}
         """For each signature its program, or why there is none; the one that has rested longest comes first."""
         self.waiting: dict[Any, int] = {}
