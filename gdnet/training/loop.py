@@ -119,12 +119,19 @@ class Run:
         return np.asarray(host, dtype=np.float64)
 
     def call(self, hook: str) -> None:
-        """Call one hook of every callback; what it returns or raises may stop the run."""
+        """Call one hook of every callback; what it returns or raises may stop the run.
+
+        A Ctrl-C in one of them ends the run as well, after the others: each has then seen this epoch or step once, and
+        the run may be saved and gone on with.
+        """
         for callback in self.callbacks:
             try:
                 reason = getattr(callback, hook)(self)
             except StopTraining as stop:
                 self.stop = self.stop or stop
+                continue
+            except KeyboardInterrupt:
+                self.finish("interrupted", final=False)
                 continue
             if isinstance(reason, str):
                 self.finish(reason)

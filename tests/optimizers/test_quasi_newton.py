@@ -204,7 +204,7 @@ def test_a_saved_run_of_a_network_ends_like_an_uninterrupted_one(tmp_path):
     )
     second.fit(
         x, t, optimizer=gd.LBFGS(history=3), epochs=20, batch_size=None, verbose=0,
-        callbacks=[gd.Checkpoint(str(path), every=(1, "epoch"))], resume=str(path),
+        callbacks=[gd.Checkpoint(str(path), every=(1, "epoch")), Stop()], resume=str(path),
     )  # fmt: skip
     assert np.array_equal(whole.theta, second.theta)
 

@@ -107,6 +107,32 @@ def test_resumes_on_every_library(bk, tmp_path):
     np.testing.assert_array_equal(bk.get(resumed.theta), bk.get(train(bk, gd.Adam(), net=net).theta))
 
 
+class Seen(gd.Callback):
+    """Notes every epoch that ends, and presses Ctrl-C at the end of one."""
+
+    def __init__(self, seen, interrupts=None):
+        self.seen, self.interrupts = seen, interrupts
+
+    def on_epoch_end(self, run):
+        self.seen.append(run.epoch)
+        if run.epoch == self.interrupts:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("every", [(1, "epoch"), (3, "epoch")])
+@pytest.mark.parametrize("name", ["Adam", "LBFGS", "LevenbergMarquardt"])
+def test_an_interrupt_in_a_hook_repeats_no_hook_and_leaves_none_out(name, every, tmp_path):
+    """The callback that is interrupted, the one before it and the one after it each see every epoch once."""
+    optimizer, path, seen = OPTIMIZERS[name], tmp_path / "run.safetensors", ([], [], [])
+    for resume in (None, path):
+        model = train(
+            None, optimizer, resume=resume, epochs=7,
+            more=[gd.Checkpoint(path, every=every), Seen(seen[0]), Seen(seen[1], interrupts=4), Seen(seen[2])],
+        )  # fmt: skip
+    assert seen == ([1, 2, 3, 4, 5, 6, 7],) * 3
+    np.testing.assert_array_equal(model.theta, train(None, optimizer, epochs=7).theta)
+
+
 def test_a_finished_run_may_be_prolonged(tmp_path):
     path = tmp_path / "run.safetensors"
     train(None, gd.Adam(), path)
