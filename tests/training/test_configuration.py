@@ -1,5 +1,11 @@
 """What is compiled follows the network, the loss and the optimizer as they are."""
 
+import array
+import dataclasses
+import functools
+from collections import OrderedDict, defaultdict, deque
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -141,3 +147,142 @@ def test_what_makes_two_configurations_differ():
     shared = gd.Tanh()
     assert Configuration(gd.Sequential(shared, shared)) != Configuration(gd.Sequential(shared, gd.Tanh()))
     assert before != "something else"
+
+
+@dataclasses.dataclass
+class Settings:
+    q: float = 0.0
+
+
+class Slotted:
+    __slots__ = ("q",)
+
+
+def closed_over():
+    q = 0.0
+
+    def read():
+        return q
+
+    def write(value):
+        nonlocal q
+        q = value
+
+    return read, write
+
+
+def kept_in(holder, read, write):
+    return holder, lambda: read(holder), lambda value: write(holder, value)
+
+
+def set_item(key):
+    return lambda holder: holder[key], lambda holder, value: holder.__setitem__(key, value)
+
+
+def set_q(holder, value):
+    holder.q = value
+
+
+def only(holder, value):
+    holder.clear()
+    holder.add(value)
+
+
+def kept_by_a_function():
+    read, write = closed_over()
+    return read, read, write
+
+
+class Tagged(list):
+    pass
+
+
+PLACES = {
+    "namespace": lambda: kept_in(SimpleNamespace(q=0.0), lambda h: h.q, set_q),
+    "dataclass": lambda: kept_in(Settings(), lambda h: h.q, set_q),
+    "slots": lambda: kept_in(Slotted(), lambda h: h.q, set_q),
+    "nested": lambda: kept_in(Settings([SimpleNamespace(q=0.0)]), lambda h: h.q[0].q, lambda h, v: set_q(h.q[0], v)),
+    "class": lambda: kept_in(type("Group", (), {"q": 0.0})(), lambda h: h.q, lambda h, v: set_q(type(h), v)),
+    "ordered": lambda: kept_in(OrderedDict(q=0.0), *set_item("q")),
+    "default": lambda: kept_in(defaultdict(float), *set_item("q")),
+    "deque": lambda: kept_in(deque([0.0]), *set_item(0)),
+    "list": lambda: kept_in(Tagged([0.0]), *set_item(0)),
+    "set": lambda: kept_in(set(), lambda h: next(iter(h)), only),
+    "key": lambda: kept_in({}, lambda h: next(iter(h)), lambda h, v: (h.clear(), h.__setitem__(v, None))),
+    "array.array": lambda: kept_in(array.array("d", [0.0]), *set_item(0)),
+    "array": lambda: kept_in(np.zeros(20000), *set_item(slice(None))),
+    "objects": lambda: kept_in(np.array([None]), *set_item(0)),
+    "closure": kept_by_a_function,
+    "partial": lambda: kept_in(functools.partial(min, [0.0]), lambda h: h(), lambda h, v: h.args[0].__setitem__(0, v)),
+}
+
+
+class Kept(Quantile):
+    """A quantile loss whose argument stands in an object of another class."""
+
+    def __init__(self, place):
+        self.place, self.read, self.write = PLACES[place]()
+
+    @property
+    def q(self):
+        return float(np.max(self.read()))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_argument_may_be_changed_wherever_it_is_kept(place):
+    """The step, the predictions and the scores that were compiled for one number are not used for another."""
+    loss = Kept(place)
+    loss.write(0.1)
+    model = gd.Model(gd.Sequential(gd.Dense(4, 1)), loss, dtype="float64")
+    options = {"optimizer": gd.SGD(lr=0.1), "verbose": 0}
+    model.fit(X, T, epochs=60, **options)
+    assert np.mean(model.predict(X) < T) > 0.8
+    low = model.evaluate(X, T)["loss"]
+    loss.write(0.9)
+    assert model.evaluate(X, T)["loss"] != low
+    model.fit(X, T, epochs=60, **options)
+    assert np.mean(model.predict(X) < T) < 0.2
+
+    class Back(gd.Callback):
+        def on_epoch_begin(self, run):
+            loss.write(0.1 if run.epoch > 1 else 0.9)
+
+    model.fit(X, T, epochs=60, callbacks=[Back()], **options)
+    assert np.mean(model.predict(X) < T) > 0.8
+
+
+def test_an_attribute_of_a_class_and_a_method_may_be_changed(monkeypatch):
+    class Doubling(gd.Elementwise):
+        factor = 2.0
+
+        def f(self, backend, x):
+            return self.factor * x
+
+        def df(self, backend, x, y):
+            return backend.xp.full_like(x, self.factor)
+
+    model = gd.Model(gd.Sequential(Doubling()), gd.SquaredError(), dtype="float64")
+    for _ in range(4):
+        np.testing.assert_array_equal(model.predict(X), 2.0 * X)
+    Doubling.factor = 3.0
+    np.testing.assert_array_equal(model.predict(X), 3.0 * X)
+    Doubling.f = lambda self, backend, x: x - 1.0
+    np.testing.assert_array_equal(model.predict(X), X - 1.0)
+
+
+def test_a_layer_that_knows_its_model_is_compiled_once(monkeypatch):
+    """What a model holds beside its network and its loss is no part of the step."""
+    made, compile_step = [], type(bk_of_numpy.backend).compile
+
+    def counted(self, step, donate=()):
+        made.append(step)
+        return compile_step(self, step, donate)
+
+    monkeypatch.setattr(type(bk_of_numpy.backend), "compile", counted)
+    net = gd.Sequential(gd.Dense(4, 1))
+    model = gd.Model(net, gd.SquaredError(), dtype="float64")
+    net.layers[0].model, net.layers[0].read = model, model.predict
+    for _ in range(3):
+        model.fit(X, T, epochs=3, verbose=0)
+        model.predict(X)
+    assert len(made) == 3
