@@ -227,14 +227,14 @@ def pack(node: Any, path: str, tensors: dict[str, np.ndarray], backend: Backend)
 def unpack(packed: Any, like: Any, tensors: dict[str, np.ndarray], backend: Backend | None, path: Any = "") -> Any:
     """The reverse of `pack`; `like` is a fresh tree of the same kind, which knows the named tuples' classes.
 
-    What a fresh tree has not yet, such as the pairs that L-BFGS remembers, is None in it and taken as it is.
+    What a fresh tree has not yet, such as the pairs that L-BFGS remembers, is None or empty in it and taken as it is.
     """
     ((kind, node),) = packed.items() if "named" not in packed else (("named", packed["named"]),)
     wanted = _kind(like)
     check(path, wanted is None or kind == wanted, f"a part of its state, a {kind} for a {wanted},")
     if kind == "array":
         host = tensors[node]
-        if hasattr(like, "shape"):
+        if hasattr(like, "shape") and 0 not in like.shape:
             same_kind(path, node, host, like)
         return host if backend is None else backend.asarray(host)
     if kind == "named":
