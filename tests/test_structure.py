@@ -1,4 +1,4 @@
-"""The house tells the truth about itself: docstrings name what exists, and rooms do not import in circles."""
+"""The house keeps its rules: docstrings name what exists, libraries stay in their rooms, imports run in no circle."""
 
 import ast
 import builtins
@@ -43,30 +43,67 @@ def identifiers() -> set[str]:
     return found
 
 
-def test_docstrings_name_what_exists():
-    """A word in backticks that looks like a name is one; `ip_loop` once outlived its module in five docstrings."""
-    elsewhere = {*dir(builtins), *keyword.kwlist, *dir(np), *dir(np.ndarray)}
-    known = identifiers() | elsewhere | OF_TORCH
-    unknown = {
-        f"{dotted(path)}: {word}"
+def quoted(pattern: str) -> set[tuple[str, str]]:
+    """(module, match) for every match of a pattern in the docstrings of the package."""
+    return {
+        (dotted(path), word)
         for path, tree in TREES.items()
         for text in docstrings(tree)
-        for word in re.findall(r"`([a-z]\w*_\w*[a-z0-9])`", text)
-        if word not in known
+        for word in re.findall(pattern, text)
     }
-    assert not unknown
+
+
+def test_docstrings_name_what_exists():
+    """A word in backticks that looks like a name is one; `ip_loop` once outlived its module in five docstrings."""
+    known = {*identifiers(), *dir(builtins), *keyword.kwlist, *dir(np), *dir(np.ndarray), *OF_TORCH}
+    words = quoted(r"`([a-z]\w*_\w*[a-z0-9])`")
+    assert words
+    assert {f"{module}: {word}" for module, word in words if word not in known} == set()
 
 
 def test_docstrings_name_files_that_exist():
     files = {path.name for path in ROOT.rglob("*") if ".git" not in path.parts and ".venv" not in path.parts}
-    unknown = {
-        f"{dotted(path)}: {name}"
+    names = quoted(r"`(?:[\w/]+/)?(\w+\.(?:py|pyi|c|h|md|toml))`")
+    assert names
+    assert {f"{module}: {name}" for module, name in names if name not in files} == set()
+
+
+def test_modules_can_be_read_at_once():
+    """400 lines are where a reviewer asks why; no module has more than 600."""
+    lengths = {dotted(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {module: n for module, n in lengths.items() if n > 600} == {}
+
+
+def top_packages(tree: ast.AST) -> set[str]:
+    """The packages that a module imports anywhere, in functions too, by the first part of their names."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("library", ["cupy", "cupyx", "cupy_backends", "jax", "jaxlib", "torch"])
+def test_an_array_library_is_imported_in_its_own_room_alone(library):
+    """The checks in gdnet.testing, which compare with other libraries, and gdnet.bench may import them as well."""
+    home = library[:4] if library.startswith("cupy") else library.removesuffix("lib")
+    allowed = (f"gdnet.backend.{home}", "gdnet.testing", "gdnet.bench")
+    importing = {dotted(path) for path, tree in TREES.items() if library in top_packages(tree)}
+    assert {module for module in importing if not module.startswith(allowed)} == set()
+
+
+def test_only_commands_print_and_solvers_that_are_asked_to():
+    """Solvers return a reason; those that have SciPy's `verbose` print by way of one module."""
+    allowed = ("gdnet.cli", "gdnet.bench", "gdnet.optimizers.verbose")
+    printing = {
+        dotted(path)
         for path, tree in TREES.items()
-        for text in docstrings(tree)
-        for name in re.findall(r"`(?:[\w/]+/)?(\w+\.(?:py|pyi|c|h|md|toml))`", text)
-        if name not in files
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
-    assert not unknown
+    assert {module for module in printing if not module.startswith(allowed)} == set()
 
 
 def imports(path: Path) -> set[str]:

@@ -35,10 +35,10 @@ import numpy as np
 from gdnet.backend.room import rooms
 from gdnet.errors import CompileError
 
-MOST = 20_000
-"""Objects that are looked at; longer lists and dictionaries are taken for data."""
-ROOM = 1 << 24
-"""Bytes of all arrays that are compared: larger ones are data."""
+MAX_OBJECTS = 20_000
+"""So many objects are looked at. A list or a dictionary with more items than that is taken for data."""
+MAX_BYTES = 1 << 24
+"""So many bytes of arrays are compared, all arrays together. An array that does not fit is taken for data."""
 _LEAVES = (type, types.ModuleType, types.BuiltinFunctionType, str, bytes, int, float, complex, np.generic)
 _MISSING: Any = object()
 _FUNCTIONS: tuple[Any, Any] = np.random.rand, random.random
@@ -60,12 +60,12 @@ class Snapshot:
         self.kept: list[tuple[Any, Any]] = []
         """(object, a copy of what it holds)"""
         self.known: set[int] = set()
-        room = ROOM
+        left = MAX_BYTES
         for thing in reachable([function, *_SHARED]):
             size = thing.nbytes if isinstance(thing, np.ndarray) else 0
-            if size > room:
+            if size > left:
                 continue
-            room -= size
+            left -= size
             held = _held(thing)
             if held is not _MISSING:
                 self.kept.append((thing, held))
@@ -76,7 +76,7 @@ class Snapshot:
         return list(self._differences(traced, restore=False))
 
     def restore(self, traced: Callable[[Any], bool] = lambda value: False) -> list[str]:
-        """The same, and all that was changed is put back; new keys of dictionaries stay unless they are traced."""
+        """`changes`, which are also undone; new keys of dictionaries stay, unless `traced` says so of their values."""
         return list(self._differences(traced, restore=True))
 
     def _differences(self, traced: Callable[[Any], bool], restore: bool) -> Iterator[str]:
@@ -126,7 +126,7 @@ def reachable(roots: list[Any], known: Collection[int] = ()) -> Iterator[Any]:
     """
     seen: dict[int, Any] = {}
     waiting = roots[::-1]
-    while waiting and len(seen) < MOST:
+    while waiting and len(seen) < MAX_OBJECTS:
         thing = waiting.pop()
         if id(thing) not in seen and id(thing) not in known and not isinstance(thing, _LEAVES) and thing is not None:
             seen[id(thing)] = thing  # kept alive, so that the id is its own
@@ -136,9 +136,9 @@ def reachable(roots: list[Any], known: Collection[int] = ()) -> Iterator[Any]:
 
 def _inside(thing: Any) -> list[Any]:
     if isinstance(thing, (list, tuple, set, frozenset)):
-        return list(thing) if len(thing) < MOST else []
+        return list(thing) if len(thing) < MAX_OBJECTS else []
     if isinstance(thing, dict):
-        return list(thing.values()) if len(thing) < MOST else []
+        return list(thing.values()) if len(thing) < MAX_OBJECTS else []
     if isinstance(thing, types.CellType):
         return [_content(thing)]
     if isinstance(thing, types.FunctionType):
@@ -188,9 +188,9 @@ def _is_generator(thing: Any) -> bool:
 def _held(thing: Any) -> Any:
     """A copy of what an object holds, by which a change can be told; `_MISSING` where there is nothing to tell."""
     if isinstance(thing, (list, set)):
-        return type(thing)(thing) if len(thing) < MOST and type(thing) in (list, set) else _MISSING
+        return type(thing)(thing) if len(thing) < MAX_OBJECTS and type(thing) in (list, set) else _MISSING
     if isinstance(thing, dict):
-        return dict(thing) if len(thing) < MOST else _MISSING
+        return dict(thing) if len(thing) < MAX_OBJECTS else _MISSING
     if isinstance(thing, types.CellType):
         return (_content(thing),)
     if isinstance(thing, np.ndarray):

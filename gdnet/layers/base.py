@@ -84,8 +84,8 @@ class Layer(Configured):
     stochastic = False
     """Whether two calls in training with different keys differ."""
     mixes_examples = False
-    """Whether one example's output depends on other examples of the batch, as with statistics of the batch. Then a
-    Jacobian has no part that belongs to one example alone, and what is made example by example is made otherwise."""
+    """Whether one example's output depends on other examples of the batch, as with statistics of the batch. Then no
+    part of a Jacobian belongs to one example alone, and derivatives of single examples are found in a slower way."""
     kinks: tuple[float, ...] = ()
     """Inputs at which the rule has no derivative; numerical checks keep away from them."""
 

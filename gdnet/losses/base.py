@@ -75,7 +75,7 @@ class Loss(Configured):
     """Every class of losses by the name that stands for it in a file."""
     family = "loss"
     mixes_examples = False
-    """Whether the value is something else than the mean over examples of what each is worth alone."""
+    """Whether the value is not the mean of values that each example has alone."""
     metric: ClassVar[tuple[Any, ...] | None] = None
     """What `Model.evaluate` reports beside the loss: a `Metric`, or a pair (name, rule); None for the loss alone."""
 

@@ -87,7 +87,7 @@ def numerical_gradient_of(
 
 
 def apart(objective: Objective) -> bool:
-    """Whether a parameter stands in one place of the network, and examples in no other's way."""
+    """Whether a parameter belongs to one place of the network alone, and no example influences another."""
     o = objective
     tied = isinstance(o.net, Composite) and o.net.plan(tuple(o.x.shape[1:])).tied
     return not (tied or o.mixed or o.loss.mixes_examples)

@@ -5,6 +5,7 @@ its columns; a batch against its examples one at a time. The others compare each
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -126,22 +127,23 @@ class _Subject:
     # -- the layer -----------------------------------------------------------------------------------------------------
 
     def call(self, point: dict[str, Array], training: bool = True, need_dx: bool = True) -> tuple[Array, Jacobian]:
-        params = {name: value for name, value in point.items() if name != "x"}
-        return self.layer.forward(params, point["x"], self.context(training, need_dx))
+        return self.layer.forward(_without_x(point), point["x"], self.context(training, need_dx))
 
     def context(self, training: bool = True, need_dx: bool = True) -> Context:
         return Context(self.backend, training, self.key, need_dx)
 
-    def jvp(self, v: Host, J: Jacobian | None = None) -> np.ndarray:
-        dparams = {name: self.put(value) for name, value in v.items() if name != "x"}
-        return self.get((J or self.J).jvp(dparams, self.put(v["x"])))
+    def moves(self, v: Host) -> tuple[dict[str, Array], Array]:
+        """A tangent as (dparams, dx)."""
+        return self.place(_without_x(v)), self.put(v["x"])
+
+    def jvp(self, v: Host) -> np.ndarray:
+        return self.get(self.J.jvp(*self.moves(v)))
 
     def vjp(self, u: np.ndarray, J: Jacobian | None = None) -> Host:
         return self.pulled((J or self.J).vjp(self.put(u)))
 
     def curve(self, v: Host, gy: np.ndarray) -> Host:
-        dparams = {name: self.put(value) for name, value in v.items() if name != "x"}
-        return self.pulled(self.J.curve(dparams, self.put(v["x"]), self.put(gy)))
+        return self.pulled(self.J.curve(*self.moves(v), self.put(gy)))
 
     def quotients(self, f: Callable[[dict[str, Array]], np.ndarray], v: Host) -> tuple[np.ndarray, np.ndarray]:
         """Central differences of f along v with steps h and 2 h."""
@@ -173,6 +175,11 @@ class _Subject:
         return True
 
 
+def _without_x(point: dict[str, Any]) -> dict[str, Any]:
+    """The parameters, or their tangents, of a point or a tangent that holds x beside them."""
+    return {name: value for name, value in point.items() if name != "x"}
+
+
 def _dodge(x: np.ndarray, kinks: tuple[float, ...]) -> np.ndarray:
     """x with everything closer than 0.1 to a kink moved to that distance."""
     for kink in kinks:
@@ -200,7 +207,7 @@ def _text(s: _Subject, report: Report) -> None:
     """What a file makes of the layer is equal to it, and gives the same y."""
     again = report.rebuilt(s.layer)
     if again is not None:
-        y, _ = again.forward({k: v for k, v in s.point.items() if k != "x"}, s.point["x"], s.context())
+        y, _ = again.forward(_without_x(s.point), s.point["x"], s.context())
         report.compare("spec makes it again", s.get(y), s.get(s.y))
 
 
@@ -288,8 +295,7 @@ def _second(s: _Subject, report: Report) -> None:
     lead(s.curve(v, s.u), *(s.flat(s.curve(each[i], s.u)) for i in range(2)))
     lead(s.curve(s.v, u), *(s.flat(s.curve(s.v, u[i])) for i in range(2)))
     lead(s.curve(v, u), *(s.flat(s.curve(each[i], u[i])) for i in range(2)))
-    dparams = {name: s.put(value) for name, value in s.v.items() if name != "x"}
-    whole = s.pulled(s.J.hvp(dparams, s.put(s.v["x"]), s.put(s.u), lambda dy: 0.7 * dy))
+    whole = s.pulled(s.J.hvp(*s.moves(s.v), s.put(s.u), lambda dy: 0.7 * dy))
     report.compare("hvp", s.flat(whole), s.flat(s.vjp(0.7 * s.jvp(s.v))) + bent)
 
 
@@ -311,12 +317,12 @@ def _forms(s: _Subject, report: Report) -> None:
     for name in rows.keys() & slow.keys():
         report.compare("squares", squares[name], np.sum(slow[name] ** 2, axis=(0, 1)))
     if s.backend.mutable:
-        windows = {name: s.backend.xp.full_like(value, 7.0) for name, value in s.point.items() if name != "x"}
+        windows = {name: s.backend.xp.full_like(value, 7.0) for name, value in _without_x(s.point).items()}
         dx = s.J.vjp_into(s.put(s.u), windows)
         report.compare("vjp_into", s.flat(s.read(windows) | {"x": s.get(dx)}), s.flat(s.vjp(s.u)))
     _, J = s.call(s.point, need_dx=False)
     without = s.pulled(J.vjp(s.put(s.u))) | {"x": s.vjp(s.u)["x"]}
     report.compare("without dx", s.flat(without), s.flat(s.vjp(s.u)))
     if not J.needs_dx and len(s.start) > 1:
-        dparams = {name: s.put(value) for name, value in s.v.items() if name != "x"}
+        dparams, _ = s.moves(s.v)
         report.compare("without dx", s.get(J.jvp(dparams, None)), s.jvp(s.v | {"x": np.zeros_like(s.v["x"])}))

@@ -168,7 +168,7 @@ class CSVLog(Callback):
             raise FileError(f"{str(self.path)!r} could not be written: {error.strerror or error}") from error
 
     def _earlier(self, epochs: int) -> list[dict[str, Any]]:
-        """The lines of these first epochs that an earlier part of the run has written; one that was cut off is none."""
+        """The lines that an earlier part of the run wrote for these first epochs, without one that was cut off."""
         if not self.path.exists():
             return []
         try:
@@ -219,12 +219,12 @@ def better(monitor: str, new: float, best: float, min_delta: float) -> bool:
 
 
 def worst(monitor: str) -> float:
-    """What everything improves on."""
+    """The value before the first epoch, which every number improves on."""
     return -math.inf if "accuracy" in monitor else math.inf
 
 
 def number(value: Any) -> float:
-    """A number that a checkpoint has kept, infinities among them."""
+    """A number from a checkpoint, which may be infinite, as a float."""
     return check_real("best", value, "a number", lambda v: True)
 
 

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from gdnet.training.loop import Run
 
 
-ALL_NUMBERS, ROWS, PIECE = 2**26, 4096, 2**14
-"""Up to how many numbers all are looked at to tell data apart, else how many rows; and how many rows at a time."""
+ALL_NUMBERS = 2**26
+"""Data of at most so many numbers are told apart by all of their rows, larger data by `ROWS` of them."""
+ROWS, PIECE = 4096, 2**14
+"""How many rows of large data are looked at, and how many rows are read at a time."""
 
 
 class Checkpoint(Callback):

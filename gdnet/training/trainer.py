@@ -10,6 +10,7 @@ import numpy as np
 from gdnet.backend import Array
 from gdnet.backend.out_of_memory import device_memory
 from gdnet.checks import check_count, check_fraction, check_names, check_switch
+from gdnet.data import Dataset
 from gdnet.errors import FileError, GdnetError, OptionError
 from gdnet.files import model_file, spec
 from gdnet.losses import Loss
@@ -25,7 +26,7 @@ from gdnet.training.step import FullBatchStep, Step, check_optimizer, full_objec
 from gdnet.training.stopping import StopOnNaN
 
 BATCH = 32
-"""Examples a step, where `batch_size` is not given and there are as many."""
+"""Examples a step with `batch_size="auto"`, where there are as many."""
 
 
 class StepCache:
@@ -79,6 +80,12 @@ class Trainer:
 
     def __init__(self, model: inputs.Trainable, steps: StepCache) -> None:
         self.model, self.steps = model, steps
+        self._step_of_epoch: Callable[[], Step]
+        """Gives the step for the next epoch; `prepare` sets it."""
+        self._scored: tuple[Dataset | None, Dataset | None] = None, None
+        """The training and the validation data that are scored after every epoch."""
+        self._resumed: tuple[str | Path, int] | None = None
+        """The checkpoint from which the run goes on, and how many steps it had done."""
 
     def prepare(
         self,
@@ -114,10 +121,7 @@ class Trainer:
 
         warn_of_scales(model, data)
 
-        if isinstance(batch_size, str):
-            if batch_size != "auto":
-                raise OptionError(f'batch_size must be an integer, "auto" or None, got {batch_size!r}')
-            batch_size = min(BATCH, len(data))
+        batch_size = _check_batch_size(batch_size, len(data))
         whole = optimizer.full_batch and batch_size == len(data)
         feed = Feed(
             data, None if whole else batch_size, check_switch("shuffle", shuffle), check_switch("drop_last", drop_last),
@@ -127,7 +131,7 @@ class Trainer:
         bound = optimizer.bind(model.layout)
         if optimizer.full_batch:
             step = FullBatchStep(full_objective(model, data), bound)
-            self._step_of_epoch: Callable[[], Step] = lambda: step
+            self._step_of_epoch = lambda: step
         else:
             self._step_of_epoch = partial(self.steps.get, model, optimizer)
         theta = model.backend.asarray(model.backend.to_numpy(model.theta))  # a copy: the step may overwrite its own
@@ -137,11 +141,11 @@ class Trainer:
         run.names = ("loss", *getattr(optimizer, "figures", ()), *metrics, *validation)
         run.settings = self._settings(optimizer, feed) | {"metrics": list(check_names("metrics", metrics))}
         run.held = held
+        self._scored = (data if metrics else None), held
         self._resumed = None
         if resume is not None:
             checkpoint.restore(run, resume)
             self._resumed = resume, run.steps
-        self._scored = (data if metrics else None), held
         return run
 
     def train(self, run: Run) -> None:
@@ -192,8 +196,17 @@ class Trainer:
         }
 
 
+def _check_batch_size(batch_size: int | str | None, n: int) -> int | None:
+    """The examples a step, of n; None for all. `Feed` refuses numbers that are no batch size."""
+    if not isinstance(batch_size, str):
+        return batch_size
+    if batch_size != "auto":
+        raise OptionError(f'batch_size must be an integer, "auto" or None, got {batch_size!r}')
+    return min(BATCH, n)
+
+
 def _check_metrics(loss: Loss, names: Sequence[str]) -> str | None:
-    """The name of the loss's metric, the only one that may be asked for."""
+    """The name of the loss's metric, or None; an `OptionError` where `names` holds another one."""
     known = metric_of(loss)
     metric = known and known.name
     for name in check_names("metrics", names):
@@ -207,7 +220,7 @@ def _check_metrics(loss: Loss, names: Sequence[str]) -> str | None:
 
 
 def _in_order(given: list[Callback], verbose: int) -> list[Callback]:
-    """The order in which callbacks are called: checkpoints last, since they keep what the others have made."""
+    """All callbacks in the order of their calls: checkpoints last, since they keep what the others have made."""
     own: list[Callback] = [] if any(isinstance(c, StopOnNaN) for c in given) else [StopOnNaN()]
     bar: list[Callback] = [ProgressBar()] if verbose and not any(isinstance(c, ProgressBar) for c in given) else []
     last = [c for c in given if isinstance(c, checkpoint.Checkpoint)]
