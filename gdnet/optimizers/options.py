@@ -87,38 +87,13 @@ def option(default: Any = MISSING, domain: Domain | None = None, **how: Any) -> 
     return field(default=default, metadata={"domain": domain}, **how)
 
 
-DOMAINS: dict[str, Domain] = {
-    "LevenbergMarquardt.damping": one_of("nielsen", "marquardt"),
-    "LevenbergMarquardt.scaling": one_of("more", "mean", "identity"),
-    "LevenbergMarquardt.space": one_of("auto", "parameters", "samples", "cg"),
-    "LevenbergMarquardt.accelerate": FLAG,
-    "LevenbergMarquardt.solve_linear": FLAG,
-    "LevenbergMarquardt.bend": POSITIVE_OR_INF,
-    "LevenbergMarquardt.trust": FRACTION,
-    "LevenbergMarquardt.mu": POSITIVE,
-    "LevenbergMarquardt.mu_min": NOT_NEGATIVE,
-    "LevenbergMarquardt.mu_max": POSITIVE_OR_INF,
-    "LevenbergMarquardt.decrease": INSIDE,
-    "LevenbergMarquardt.first_step": POSITIVE_OR_INF,
-    "LevenbergMarquardt.forget_after": NOT_NEGATIVE_OR_INF,
-    "LevenbergMarquardt.polish": COUNT_FROM_0,
-    "LevenbergMarquardt.max_memory": POSITIVE_OR_INF,
-    "LevenbergMarquardt.cg_tol": POSITIVE,
-    "BayesianRegularization.alpha": NOT_NEGATIVE,
-    "BayesianRegularization.beta": POSITIVE,
-    "BayesianRegularization.settle": NOT_NEGATIVE,
-}
-"""What the fields of solvers may be, "Class.field", and the arguments of functions."""
-
-
 def domain_of(kind: type, name: str) -> Domain | None:
     """The domain of a class's field; one that a subclass redefines without a domain keeps that of the base class."""
     for base in kind.__mro__:
         own = vars(base).get("__dataclass_fields__", {}).get(name)
         if own is not None and own.metadata.get("domain") is not None:
             return own.metadata["domain"]
-    ours = (base for base in kind.__mro__ if base.__module__.startswith("gdnet."))  # a user's may have the same name
-    return next((DOMAINS[key] for base in ours if (key := f"{base.__name__}.{name}") in DOMAINS), None)
+    return None
 
 
 def _is_schedule(value: Any) -> bool:

@@ -93,6 +93,87 @@ def test_units_of_ten(name, problem):
             np.testing.assert_allclose(found.x / unit, PROBLEMS[problem][4], atol=1e-5)
 
 
+T = np.linspace(0.0, 4.0, 40)
+DATA = 2.0 * np.exp(-1.7 * T) + 0.05 * np.sin(9.0 * T)
+
+
+def decay(x):
+    return x[0] * np.exp(-x[1] * T) - DATA
+
+
+def decay_jac(x):
+    e = np.exp(-x[1] * T)
+    return np.stack([e, -x[0] * T * e], axis=1)
+
+
+def fitted(solver):
+    """A solver of least squares on the decay, with residuals times `value` and parameters times `unit`."""
+
+    def run(value, unit):
+        objective = gd.FunctionObjective(
+            residual=lambda x: value * decay(x / unit), jacobian=lambda x: value * decay_jac(x / unit) / unit
+        )
+        return solver.run(objective, unit * np.ones(2))
+
+    return run
+
+
+def least_squares(value, unit, **given):
+    return gd.least_squares(lambda x: value * decay(x / unit), unit * np.ones(2), **given)
+
+
+def bounded(value, unit):
+    return least_squares(value, unit, bounds=(0.0, np.array([1.9, 5.0]) * unit))
+
+
+def interior_point(value, unit, jac=True):
+    """The tub with a bound and an inequality that are active at its minimum."""
+    return gd.minimize(
+        lambda x: value * tub(x / unit), np.array([1.5, 1.0, -1.0]) * unit, method="interior_point",
+        jac=(lambda x: value * tub_grad(x / unit) / unit) if jac else None,
+        bounds=[(0.5 * unit, None), (None, None), (None, None)], g_le=lambda x: value * (x[1] / unit + x[2] / unit),
+    )  # fmt: skip
+
+
+def quadratic_program(value, unit):
+    P, q = tub_hess(np.zeros(3)), tub_grad(np.zeros(3))
+    return gd.quadratic_program(
+        value * P / unit**2, value * q / unit, G=np.ones((1, 3)) / unit, h=[0.2], lower=[-0.5 * unit] * 3
+    )
+
+
+CONSTRAINED_AND_FITTED = {
+    "levenberg-marquardt": fitted(gd.LevenbergMarquardt()),
+    "levenberg-marquardt mean": fitted(gd.LevenbergMarquardt(scaling="mean")),
+    "levenberg-marquardt samples": fitted(gd.LevenbergMarquardt(space="samples")),
+    "levenberg-marquardt cg": fitted(gd.LevenbergMarquardt(space="cg")),
+    "bayesian regularisation": fitted(gd.BayesianRegularization()),
+    "hessian-free": fitted(gd.HessianFree()),
+    "newton-cg gauss-newton": fitted(gd.NewtonCG(curvature="gauss_newton")),
+    "least squares": least_squares,
+    "least squares in a box": bounded,
+    "interior point": interior_point,
+    "interior point by differences": lambda value, unit: interior_point(value, unit, jac=False),
+    "quadratic program": quadratic_program,
+}
+
+
+@pytest.mark.parametrize("name", CONSTRAINED_AND_FITTED)
+def test_units_of_ten_of_fits_and_constrained_problems(name):
+    """Residuals, or objective and constraints, times 10^k, and parameters and bounds."""
+    run = CONSTRAINED_AND_FITTED[name]
+    plain = run(1.0, 1.0)
+    assert plain.success, plain
+    for k in range(-12, 13, 3):
+        for value, unit in ((10.0**k, 1.0), (1.0, 10.0**k), (10.0**k, 10.0**-k)):
+            if name == "bayesian regularisation" and unit != 1.0:
+                continue  # it expects weights of the size of one: that is its prior
+            found = run(value, unit)
+            assert found.success, (value, unit, found)
+            assert abs(found.nit - plain.nit) <= 3 + plain.nit // 5, (value, unit, found.nit, plain.nit)
+            np.testing.assert_allclose(found.x / unit, plain.x, atol=1e-6)
+
+
 @pytest.mark.parametrize("problem", ["rosen", "tub"])
 def test_newton_takes_a_unit_for_each_parameter(problem):
     """Where the Hessian is positive definite the method is affine invariant, and so is its stop rule."""

@@ -11,7 +11,10 @@ from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
 from gdnet.optimizers.gauss_newton.damped_systems import choose_space
 from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt, LMMemory, root_of
-from gdnet.optimizers.solver import Move, Point, SolverInfo, SolverState, read
+from gdnet.optimizers.options import NOT_NEGATIVE, POSITIVE, option
+from gdnet.optimizers.point import Point, read
+from gdnet.optimizers.progress import Progress
+from gdnet.optimizers.solver import Move, SolverInfo, SolverState
 
 TINY = 1e-300
 WEAK = 0.01
@@ -187,9 +190,9 @@ class BayesianRegularization(LevenbergMarquardt):
     scaling: str = "mean"
     solve_linear: bool = False
     mu: float = 0.005
-    alpha: float | None = None
-    beta: float | None = None
-    settle: float = 1e-4
+    alpha: float | None = option(None, NOT_NEGATIVE)
+    beta: float | None = option(None, POSITIVE)
+    settle: float = option(1e-4, NOT_NEGATIVE)
 
     def start(self, theta: Array) -> Any:
         nothing = Evidence(_or_nan(self.alpha), _or_nan(self.beta), float(theta.shape[0]), math.nan, math.nan)
@@ -252,6 +255,11 @@ class BayesianRegularization(LevenbergMarquardt):
             stacklevel=2,
         )
         return "constant"
+
+    def _verdict(self, at: Point, progress: Progress, stop: str) -> tuple[str, bool]:
+        """Success: the precisions have settled, at a minimum of the objective with its penalty; or the goal."""
+        settled = stop in ("evidence", "min_grad", "gtol", "vanished") and math.isfinite(at.norm)
+        return stop, settled or at.value <= self.goal
 
     def _evidence(self, at: Point, old: Evidence, unit: float) -> Evidence:
         """MacKay's update of the precisions at a new point."""

@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 from gdnet.backend import Array
-from gdnet.optimizers.solver import Point, read
+from gdnet.optimizers.point import Point, read
 
 VANISHED = 1e-11
 """Residuals count as zero where ||r|| is at most this part of max_j |A_j| |θ_j|, the size of the terms whose

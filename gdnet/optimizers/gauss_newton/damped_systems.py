@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from gdnet.backend import Array, Backend
 from gdnet.backend.linalg import cholesky_factor, cholesky_solve
 from gdnet.errors import OptionError
-from gdnet.optimizers.solver import read
+from gdnet.optimizers.point import read
 
 SPACES = ("parameters", "samples", "cg")
 CG_STEPS = 100

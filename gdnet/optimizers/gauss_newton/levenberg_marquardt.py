@@ -13,7 +13,21 @@ from gdnet.optimizers.gauss_newton.convergence import SLOW, Measures, alike, fal
 from gdnet.optimizers.gauss_newton.damped_systems import Damped, choose_space, damped_system
 from gdnet.optimizers.gauss_newton.linear_start import linear_start
 from gdnet.optimizers.gauss_newton.polish import polish, settle
-from gdnet.optimizers.solver import Move, Point, Progress, Solver, read
+from gdnet.optimizers.options import (
+    COUNT_FROM_0,
+    FLAG,
+    FRACTION,
+    INSIDE,
+    NOT_NEGATIVE,
+    NOT_NEGATIVE_OR_INF,
+    POSITIVE,
+    POSITIVE_OR_INF,
+    one_of,
+    option,
+)
+from gdnet.optimizers.point import Point, read
+from gdnet.optimizers.progress import Progress
+from gdnet.optimizers.solver import Move, Solver
 
 ATTEMPTS = 200
 PROBE = 0.1
@@ -115,23 +129,23 @@ class LevenbergMarquardt(Solver):
     (array([1., 1.]), True)
     """
 
-    min_grad: float = 1e-7
-    damping: str = "nielsen"
-    scaling: str = "more"
-    space: str = "auto"
-    accelerate: bool = True
-    solve_linear: bool = True
-    bend: float = 1.0
-    trust: float = 0.25
-    mu: float = 1e-3
-    mu_min: float = 1e-20
-    mu_max: float | None = None
-    decrease: float = 1.0 / 3.0
-    first_step: float = 10.0
-    forget_after: float = math.inf
-    polish: int = 12
-    max_memory: int = 1 << 31
-    cg_tol: float = 5e-4
+    min_grad: float = option(1e-7, NOT_NEGATIVE)
+    damping: str = option("nielsen", one_of("nielsen", "marquardt"))
+    scaling: str = option("more", one_of("more", "mean", "identity"))
+    space: str = option("auto", one_of("auto", "parameters", "samples", "cg"))
+    accelerate: bool = option(True, FLAG)
+    solve_linear: bool = option(True, FLAG)
+    bend: float = option(1.0, POSITIVE_OR_INF)
+    trust: float = option(0.25, FRACTION)
+    mu: float = option(1e-3, POSITIVE)
+    mu_min: float = option(1e-20, NOT_NEGATIVE)
+    mu_max: float | None = option(None, POSITIVE_OR_INF)
+    decrease: float = option(1.0 / 3.0, INSIDE)
+    first_step: float = option(10.0, POSITIVE_OR_INF)
+    forget_after: float = option(math.inf, NOT_NEGATIVE_OR_INF)
+    polish: int = option(12, COUNT_FROM_0)
+    max_memory: int = option(1 << 31, POSITIVE_OR_INF)
+    cg_tol: float = option(5e-4, POSITIVE)
     unit: Any = None
     box: Any = None
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gdnet.backend import Array
-from gdnet.optimizers.solver import Point, read
+from gdnet.optimizers.point import Point, read
 
 RIDGE = 1e-3
 """Penalty on the solution, as a part of each column's square: columns that are nearly the same share their weight."""

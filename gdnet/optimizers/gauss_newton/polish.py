@@ -8,7 +8,7 @@ import numpy as np
 
 from gdnet.backend import Array
 from gdnet.backend.linalg import solve_triangular
-from gdnet.optimizers.solver import Point, read
+from gdnet.optimizers.point import Point, read
 
 DOUBT = 1e-6
 """The part of the value that the undamped model may still promise at a minimum."""
