@@ -84,7 +84,7 @@ def too_coarse(old: Point, new: Point) -> bool:
 
 
 def exhausted(old: Point, new: Point) -> bool:
-    """Whether a gradient by differences has led to no lower value but for rounding: it will not do so again."""
+    """Whether a step by a gradient of differences has lowered the value by rounding at most: no other would do more."""
     eps = float(new.backend.xp.finfo(new.theta.dtype).eps)
     by_differences = getattr(new.evaluation, "gradient_error", None) is not None
     return by_differences and old.value - new.value <= 2.0 * eps * abs(old.value)

@@ -31,11 +31,12 @@ from gdnet.optimizers.progress import Progress
 from gdnet.optimizers.result import OptimizeResult, stop_message
 
 UNBOUNDED = 1e20
-"""A fall by this many times the value at the start, or the gain that the first step hopes for, has no bound."""
+"""J counts as unbounded below after a fall by this many times its value at the start, or times the gain that was
+expected of the first step, whichever is larger."""
 SHORT = 0.01
 """A step is short if it is below this part of the way gone so far."""
 NOISE = 1e3
-"""How many units of rounding of J count as none."""
+"""Changes of J below this many units of rounding count as no change."""
 
 
 def asks_to_stop(callback: Callable[[OptimizeResult], Any], found: OptimizeResult) -> bool:

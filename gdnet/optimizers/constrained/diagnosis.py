@@ -5,7 +5,7 @@ import numpy as np
 from gdnet.optimizers.constrained.mehrotra import ROUNDING, Program, solve
 
 TOL, FAR, FALL = 1e-10, 1e6, 1e-6
-"""To what the linear programs are solved; how far away no x is looked for; the least slope that counts as falling."""
+"""The linear programs' tolerance; beyond how many times its size no x is looked for; the least slope that falls."""
 
 
 def diagnose(d: Program, max_iter: int) -> str | None:

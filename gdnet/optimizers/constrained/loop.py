@@ -18,7 +18,7 @@ ACCEPTABLE = (10.0, 100.0, 10.0)
 
 
 STALLED = 200
-"""So many iterations in which the error has not fallen to half are the end."""
+"""The run ends after so many iterations in which the error has not fallen to half."""
 SUCCESSES = ("converged", "acceptable")
 
 

@@ -18,9 +18,10 @@ from gdnet.optimizers.constrained.scaling import units
 
 STEP, REGULARISE, PATIENCE, HUGE = 0.995, 1e-11, 15, 1e15
 FLOOR = 1e-3
-"""A row or a slope is not judged by less than this part of its unit; the objective not by less than its square."""
+"""The least size, in units of the scaled program, to which the error of a row or a slope is relative; its square is
+the one for the gap."""
 STRICT = 1e-8, 1e-3
-"""The iteration goes on while the precision allows it: it aims at this much less, and large sizes excuse no errors."""
+"""The least and the largest such size while the iteration can still get better: stricter than the last test."""
 ROUNDING = 50.0 * float(np.finfo(np.float64).eps)
 """What sums may be wrong by, relative to the sum of the absolute values of their terms."""
 

@@ -15,14 +15,17 @@ from gdnet.optimizers.constrained import scaling
 from gdnet.optimizers.constrained.bounds import free_variables
 from gdnet.optimizers.constrained.form import Form, Point
 
-KNOWN, ROUNDS = 1e2, 4
-"""What a known size of a variable counts, beside its slopes; how often the units of the others are looked for."""
+KNOWN = 1e2
+"""The weight of a size of a variable that is known, where one coefficient of a derivative has weight 1."""
+ROUNDS = 4
+"""How often at most the units of variables of unknown size are looked for."""
 NO_SLOPE = 1e-6
 """A constraint with less slope than this part of its value is stationary at the start: its value gives its unit."""
 SLOPE = 100.0
 """The size that the objective's and the constraints' slopes get at the start."""
 LEAST_SIZE, LEAST_VALUE, LEAST_CHANGE = 1e-2, 1e-3, 1e-10
-"""Parts below which sizes are not taken: of a variable's unit; of the change of f that counts; of that at the start."""
+"""The least sizes, see `sizes`: of a variable, as a part of its unit; of |f|, as a part of the change of f; of that
+change, as a part of the slopes at the start."""
 
 
 class Functions(Protocol):
@@ -69,9 +72,9 @@ class Residuals(NamedTuple):
     complementarity: float
     """max of |multiplier * constraint|, over equalities, inequalities and bounds."""
     relative: tuple[float, float, float]
-    """The same three without units: relative to the sizes of the numbers that they are made of, see `sizes`."""
+    """The three conditions without units: each divided by the size of the terms whose sum it is, see `sizes`."""
     scale: float
-    """What the third is relative to, in the method's units."""
+    """The size that complementarity is divided by, in the method's units."""
 
     def within(self, tol: float, factors: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> bool:
         """Whether all three are small; a NaN is not."""
@@ -187,7 +190,7 @@ class SlackProblem(Form):
         return w
 
     def use_central_differences(self) -> bool:
-        """From now on; False where that changes nothing."""
+        """Take central differences from now on; False where they are in use already, or no differences are."""
         if self.functions.central or not self.functions.numerical:
             return False
         self.functions.central = True

@@ -26,9 +26,10 @@ from gdnet.optimizers.constrained.secant import Secant
 KEPT = 24
 """Results of functions and derivatives that are remembered."""
 NOISE = 1e-6
-"""Entries of a numerical Hessian that change f by less than this part of what the largest does tell no unit."""
+"""Entries of a numerical derivative that change f by less than this part of the largest change count as 0."""
 VISIBLE, LONGER, MOST_LONGER = 1e-10, 1e3, 5
-"""A step is too short where nothing changes by more than this part of its value; it is then made longer by this."""
+"""A difference step is too short if no function changes by more than `VISIBLE` times its value. It then becomes longer
+by the factor `LONGER`, at most `MOST_LONGER` times."""
 DIFFERENCE_LIMIT, NUMERICAL_LIMIT = 100, 30
 """Up to so many variables a missing Hessian is found by differences of exact, or of numerical, gradients."""
 

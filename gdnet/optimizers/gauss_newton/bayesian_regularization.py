@@ -18,11 +18,11 @@ from gdnet.optimizers.solver import Move, SolverInfo, SolverState
 
 TINY = 1e-300
 WEAK = 0.01
-"""The weight precision before there is any evidence: weights of about ten are then no surprise."""
+"""The precision α of the weights before there is any evidence: 1/√α = 10 is then an ordinary size of a weight."""
 HELD, LONGEST = 5, 50
-"""The precisions are held for at least, and for at most, so many steps."""
+"""At first the precisions are held fixed, for at least `HELD` and at most `LONGEST` steps."""
 STEADY = 0.05
-"""They are held until the data's error falls by less than this part in a step."""
+"""In between they are released once a step lowers the error of the data by less than this part."""
 CONSTANT = 0.9
 """A fit whose error is above this part of the targets' variance has found nothing."""
 

@@ -37,7 +37,7 @@ def measure(point: Point, gradient: Array, curvature: Array, box: Any = None) ->
     g = xp.abs(gradient) if box is None else xp.abs(gradient) * box.free(point.theta, gradient)
     column = xp.sqrt(curvature) * xp.ones_like(g)
     known = column > 0.0
-    # A gradient without curvature, as in Huber's tails, is a slope without end.
+    # A slope without curvature, as in Huber's tails, leads on without end: such a point has not converged.
     endless = xp.where(g > 0.0, math.inf * xp.ones_like(g), xp.zeros_like(g))
     steep = xp.where(known, g / xp.where(known, column, xp.ones_like(g)), endless)
     worst, scale = read(point.backend, xp.max(steep), xp.max(column * xp.abs(point.theta)))

@@ -18,9 +18,9 @@ from gdnet.backend import Array, Backend, backend_of
 from gdnet.optimizers.point import read
 
 LARGER = 1e3
-"""A step that does not change f is made so many times longer, while its parameter is smaller than the others."""
+"""A step that does not change f becomes longer by this factor, as long as its parameter is smaller than the others."""
 DIGITS = 100.0
-"""A change of f of fewer than so many units of rounding is none."""
+"""Changes of f below this many units of rounding count as no change."""
 
 
 class Differences:
