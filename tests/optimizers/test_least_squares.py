@@ -93,6 +93,33 @@ def test_max_nfev(limit):
     assert found.cost <= 0.5 * np.sum(valley([-1.2, 1.0]) ** 2)
 
 
+@pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (-10.0, 10.0)])
+@pytest.mark.parametrize("jac", [None, "2-point", "3-point", "cs", lambda x: np.array([[-20 * x[0], 10], [-1, 0.0]])])
+def test_every_call_counts_and_the_limit_holds(jac, bounds):
+    """Those for differences and for the curvature along a step, too; the best point so far comes back."""
+    for limit in (*range(1, 16), 1000):
+        costs = []
+
+        def fun(x, costs=costs):
+            r = valley(x)
+            costs.append(0.5 * np.sum(np.real(r) ** 2))
+            return r
+
+        found = gd.least_squares(fun, [-1.2, 1.0], jac=jac, bounds=bounds, max_nfev=limit)
+        assert found.nfev == len(costs) <= limit
+        assert found.success == (limit == 1000 or found.stop_reason != "max_nfev")
+        assert found.cost == 0.5 * np.sum(valley(found.x) ** 2) <= costs[0]
+        assert found.njev > 0 or limit == 1
+
+
+def test_the_bound_is_met_exactly():
+    """Whatever rounding a step has, and whatever its derivatives are."""
+    for jac in ("3-point", "2-point", None, lambda x: np.diag(2 * x)):
+        for lower in (0.5, 0.1, 1e-7, 0.3):
+            found = gd.least_squares(lambda x: x**2 + 5.0, [2.0], jac=jac, bounds=(lower, 3.0))
+            assert (found.x[0], found.active_mask[0], found.success) == (lower, -1, True), (jac, lower)
+
+
 def test_zero_residuals_at_the_start():
     found = gd.least_squares(valley, [1.0, 1.0])
     assert (found.nit, found.cost, found.success) == (0, 0.0, True)

@@ -9,6 +9,9 @@ from gdnet.backend import Array, Backend
 from gdnet.errors import DataError, OptionError
 from gdnet.optimizers.gauss_newton.damped_systems import ParameterSpace
 
+ROUNDINGS = 4.0
+"""A point that misses a bound by so many roundings is on it."""
+
 
 class Box:
     """lower <= x <= upper, elementwise."""
@@ -16,8 +19,14 @@ class Box:
     def __init__(self, backend: Backend, lower: Array, upper: Array) -> None:
         self.backend, self.xp, self.lower, self.upper = backend, backend.xp, lower, upper
 
-    def project(self, x: Array) -> Array:
-        return self.xp.minimum(self.xp.maximum(x, self.lower), self.upper)
+    def project(self, x: Array, old: Array) -> Array:
+        """x within the bounds, and on one where the step from `old` misses it by rounding."""
+        xp = self.xp
+        near = ROUNDINGS * float(xp.finfo(x.dtype).eps)
+        for bound in (self.lower, self.upper):
+            size = xp.maximum(xp.abs(x), xp.abs(old))
+            x = xp.where(xp.abs(x - bound) <= near * size, bound, x)
+        return xp.minimum(xp.maximum(x, self.lower), self.upper)
 
     def free(self, x: Array, gradient: Array) -> Array:
         """1 where x_j may move downhill, 0 where a bound holds it."""

@@ -66,5 +66,9 @@ def alike(old: Point, new: Point) -> bool:
 
 
 def rounding(point: Point) -> float:
-    """The spacing of numbers at 1 in the point's dtype."""
+    """The spacing of numbers at 1 in the point's dtype; in that of a function's results, where it is coarser."""
+    objective = getattr(point.evaluation, "objective", None)
+    own = getattr(objective, "rounding", None)
+    if own is not None:
+        return float(own(point.theta))
     return float(point.backend.xp.finfo(point.theta.dtype).eps)

@@ -284,7 +284,7 @@ class LevenbergMarquardt(Solver):
             (bent,) = read(at.backend, system.weighted(a))
             short = math.isfinite(bent) and 4.0 * bent <= self.bend**2 * size
             step = v + 0.5 * a if short else v
-        point = trial(at.theta + step if self.box is None else self.box.project(at.theta + step))
+        point = trial(at.theta + step if self.box is None else self.box.project(at.theta + step, at.theta))
         return Attempt(point, moved, whole, predicted, short) if math.isfinite(point.value) else None
 
     def _less_damping(self, memory: LMMemory, rho: float) -> LMMemory:

@@ -150,7 +150,7 @@ def _moved(point: Point, step: np.ndarray, index: np.ndarray | None, box: Any) -
         whole[index] = step
         step = whole
     theta = point.theta + point.backend.asarray(step, step.dtype.name)
-    return theta if box is None else box.project(theta)
+    return theta if box is None else box.project(theta, point.theta)
 
 
 def undamped_step(point: Point, A: Any, box: Any = None) -> Array | None:

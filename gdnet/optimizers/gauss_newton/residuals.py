@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,12 @@ from gdnet.optimizers.point import half_square, read
 
 FORMULAS = (None, "2-point", "3-point", "cs")
 COMPLEX_STEP = 1e-30
-LONGER = (1e3, 1e6, 1e9)
-"""Steps tried where the first one changed nothing."""
+LONGER = 1e3
+"""How much longer the next step is where one changed nothing."""
+SEARCH = 8
+"""Steps tried in the first Jacobian, until one suits the unit of its parameter."""
+WINDOW = 1e3
+"""A step from zero suits where it changes r by `part` ||r||, to this factor."""
 
 
 class DenseRoot:
@@ -80,16 +84,16 @@ class ResidualObjective:
 
     Without a Jacobian (`jac=None`) forward differences are taken on the way and central ones at the end, where their
     error would limit the digits. Steps are eps^(1/2) or eps^(1/3) of the larger of |x_j| and the change of x_j that
-    would change r by its own size, which the last Jacobian tells: an x_j near zero needs no unit of its own.
+    would change r by its own size, which the last Jacobian tells, but no more than of the largest |x_j| so far; for an
+    x_j that starts at zero the first Jacobian finds a size. No parameter needs a unit of its own. eps is the spacing
+    of numbers at 1 in the dtype of x or of what `fun` returns, whichever is coarser.
 
     Attributes
     ----------
     nfev : int
-        Points at which a step was tried, the start among them (as SciPy counts them).
+        All calls of `fun`, those for differences and for the curvature along a step too; never more than `max_nfev`.
     njev : int
-        Jacobians.
-    ncalls : int
-        All calls of `fun`: those for differences and for the curvature along a step too.
+        Jacobians, given or by differences.
     """
 
     stochastic = False
@@ -104,17 +108,25 @@ class ResidualObjective:
             raise OptionError(f"jac must be a function, '2-point', '3-point', 'cs' or None, got {jac!r}")
         self.backend, self.fun, self.jac, self.args, self.kwargs = backend, fun, jac, tuple(args), kwargs or {}
         self.max_nfev, self.box = max_nfev, box
-        self.nfev = self.njev = self.ncalls = 0
+        self.nfev = self.njev = 0
         self.m: int | None = None
-        self.sensitivity: Array | None = None
-        """|J_j| of the last Jacobian."""
+        self.eps = 0.0
+        """The rounding of what `fun` returns, where it is coarser than that of x."""
+        self.best: ResidualEvaluation | None = None
+        """The point of the least value."""
+        self.known: DenseRoot | None = None
+        """The last Jacobian."""
+        self.sensitivity: np.ndarray | None = None
+        """|J_j| of it."""
+        self.typical: np.ndarray | None = None
+        """The largest |x_j| so far; for an x_j that starts at zero, the size that its first step was made for."""
 
     def __call__(self, theta: Array) -> "ResidualEvaluation":
         return ResidualEvaluation(self, theta)
 
     def residual(self, x: Array) -> Array:
         """fun(x, *args), checked: a real vector, always of the same length."""
-        self.ncalls += 1
+        self._count()
         r = self._array(self.fun(self._own(x), *self.args, **self.kwargs), x, "fun")
         if r.ndim == 0:
             r = self.backend.xp.reshape(r, (1,))
@@ -125,6 +137,15 @@ class ResidualObjective:
         if r.shape[0] != self.m:
             raise ShapeError(f"fun returned {r.shape[0]} residuals after {self.m}: their number must not change")
         return r
+
+    def _count(self) -> None:
+        if self.nfev >= self.max_nfev:
+            raise BudgetSpent
+        self.nfev += 1
+
+    def rounding(self, x: Array) -> float:
+        """The relative rounding of x or of fun(x), whichever is coarser."""
+        return max(self.eps, float(self.backend.xp.finfo(x.dtype).eps))
 
     def _array(self, found: Any, x: Array, name: str) -> Array:
         """What a user's function returned, as a real array of x's library and dtype."""
@@ -142,6 +163,8 @@ class ResidualObjective:
                 found = backend.asarray(np.asarray(found, dtype=np.float64))
         if xp.isdtype(found.dtype, "complex floating"):
             raise ArrayError(f"{name} must return real numbers, got {found.dtype}")
+        if name == "fun" and xp.isdtype(found.dtype, "real floating"):
+            self.eps = float(xp.finfo(found.dtype).eps)
         found = self._own(found) if found.dtype == x.dtype else xp.astype(found, x.dtype)
         # Infinite entries count as NaN: their differences would be that anyway, with a warning at each.
         return xp.where(xp.isfinite(found), found, math.nan * xp.ones_like(found))
@@ -152,11 +175,10 @@ class ResidualObjective:
 
     # -- the Jacobian --------------------------------------------------------------------------------------------------
 
-    def jacobian(self, x: Array, r: Array, central: bool) -> tuple[Array, float]:
-        """(J, the relative error of its entries)."""
+    def jacobian(self, x: Array, r: Array, central: bool) -> DenseRoot:
+        """J at x, where the residuals are r."""
         self.njev += 1
-        xp = self.backend.xp
-        eps = float(xp.finfo(x.dtype).eps)
+        eps, xp, to_numpy = self.rounding(x), self.backend.xp, self.backend.to_numpy
         if callable(self.jac):
             J, error = self._given(x, r), 0.0
         elif self.jac == "cs":
@@ -165,8 +187,9 @@ class ResidualObjective:
             J, error = self._differences(x, r, eps ** (1 / 3), central=True), 30.0 * eps ** (2 / 3)
         else:
             J, error = self._differences(x, r, eps**0.5, central=False), 7.0 * eps**0.5
-        self.sensitivity = xp.sqrt(xp.sum(J * J, axis=0))
-        return J, error
+        self.sensitivity = to_numpy(xp.sqrt(xp.sum(J * J, axis=0)))
+        self.known = DenseRoot(self.backend, J, r, x, self.residual, error)
+        return self.known
 
     def _given(self, x: Array, r: Array) -> Array:
         xp, shape = self.backend.xp, (r.shape[0], x.shape[0])
@@ -181,79 +204,83 @@ class ResidualObjective:
             )
         return found
 
-    def _steps(self, x: Array, r: Array, part: float) -> Array:
-        xp, size = self.backend.xp, self.backend.xp.abs(x)
-        one = xp.ones_like(x)
+    def _sizes(self, x: np.ndarray, r: float) -> np.ndarray:
+        """What difference steps are relative to; 0 for an x_j of which nothing is known yet. `r` is ||r||."""
+        size = np.abs(x)
+        self.typical = typical = size if self.typical is None else np.maximum(self.typical, size)
         if self.sensitivity is None:
-            return part * xp.where(size > 0.0, size, one)
-        known = self.sensitivity > 0.0
-        reach = xp.sqrt(xp.sum(r * r)) / xp.where(known, self.sensitivity, one)
-        limit = xp.maximum(size, one)
-        size = xp.maximum(size, xp.where(known, xp.minimum(reach, limit), limit))
-        return part * xp.where(size > 0.0, size, one)
+            return size
+        seen = self.sensitivity > 0.0
+        reach = np.where(seen, r / np.where(seen, self.sensitivity, 1.0), math.inf)
+        found = np.maximum(size, np.minimum(reach, typical))
+        return np.where(found > 0.0, found, typical)
 
     def _differences(self, x: Array, r: Array, part: float, central: bool) -> Array:
-        xp, n = self.backend.xp, x.shape[0]
-        h = self._steps(x, r, part)
-        if not central:
-            h = xp.where(x < 0.0, -h, h)
-        if self.box is not None:
-            return self._inside(x, r, h, central)
-        index, zero = xp.arange(n, device=self.backend.device), xp.zeros_like(x)
-        unknown = self.sensitivity is None
-
-        def change(j: int, size: float = 1.0) -> tuple[Array, Array]:
-            move = xp.where(index == j, size * h, zero)
-            up, down = x + move, x - move if central else x
-            return self.residual(up) - (self.residual(down) if central else r), xp.sum(up - down)  # as rounded
-
-        columns = []
-        for j in range(n):
-            difference, width = change(j)
-            if unknown and self._lost(difference, r):
-                for size in LONGER:
-                    difference, width = change(j, size)
-                    if not self._lost(difference, r):
-                        break
-            columns.append(difference / width)
-        return xp.stack(columns, axis=1)
-
-    def _lost(self, difference: Array, r: Array) -> bool:
-        """Whether a difference is rounding and no more: the parameter's unit is larger than its step supposed."""
-        xp = self.backend.xp
-        eps = float(xp.finfo(r.dtype).eps)
-        (ratio,) = read(self.backend, xp.sum(difference * difference) - (64.0 * eps) ** 2 * xp.sum(r * r))
-        return ratio <= 0.0
-
-    def _inside(self, x: Array, r: Array, steps: Array, central: bool) -> Array:
         """Differences that stay within the bounds; near one, one-sided and of the same order."""
-        to_numpy, put = self.backend.to_numpy, self.backend.asarray
-        host, h = to_numpy(x), to_numpy(steps)
-        below, above = host - to_numpy(self.box.lower), to_numpy(self.box.upper) - host
+        xp, put, host = self.backend.xp, self.backend.asarray, self.backend.to_numpy(x)
+        (length,) = read(self.backend, xp.sqrt(xp.sum(r * r)))
+        below = above = np.full(host.shape, math.inf)
+        if self.box is not None:
+            below = host - self.backend.to_numpy(self.box.lower)
+            above = self.backend.to_numpy(self.box.upper) - host
 
         def at(j: int, move: float) -> tuple[Array, float]:
             moved = host.copy()
             moved[j] += move
-            return self.residual(put(moved, host.dtype.name)), float(moved[j]) - float(host[j])
+            return self.residual(put(moved, host.dtype.name)), float(moved[j]) - float(host[j])  # as rounded
 
-        columns = []
-        for j, step in enumerate(h.tolist()):
-            size, room = abs(step), max(below[j], above[j])
+        def column(j: int, step: float) -> Array:
+            size, room = step, max(below[j], above[j])
             side = 1.0 if above[j] >= below[j] else -1.0
-            if room <= 0.0:  # both bounds are equal: it cannot move
-                columns.append(0.0 * r)
-            elif not central:
-                reach = above[j] if step > 0 else below[j]
-                up, width = at(j, step if size <= reach else side * min(size, room))
-                columns.append((up - r) / width)
-            elif size <= below[j] and size <= above[j]:
+            if not central:
+                ahead = -1.0 if host[j] < 0.0 else 1.0
+                fits = size <= (above[j] if ahead > 0.0 else below[j])
+                up, width = at(j, ahead * size if fits else side * min(size, room))
+                return (up - r) / width
+            if size <= below[j] and size <= above[j]:
                 (up, plus), (down, minus) = at(j, size), at(j, -size)
-                columns.append((up - down) / (plus - minus))
+                return (up - down) / (plus - minus)
+            size = side * min(size, 0.5 * room)
+            (one, a), (two, b) = at(j, size), at(j, 2.0 * size)
+            return (b * b * (one - r) - a * a * (two - r)) / (a * b * (b - a))
+
+        first, sizes, columns = self.sensitivity is None, self._sizes(host, length), []
+        for j, size in enumerate(sizes.tolist()):
+            if max(below[j], above[j]) <= 0.0:  # both bounds are equal: it cannot move
+                columns.append(0.0 * r)
+            elif first or size == 0.0:
+                found, size = self._first_column(partial(column, j), size, part, length)
+                self.typical[j] = max(self.typical[j], size)  # type: ignore[index]
+                columns.append(found)
             else:
-                size = side * min(size, 0.5 * room)
-                (one, a), (two, b) = at(j, size), at(j, 2.0 * size)
-                columns.append((b * b * (one - r) - a * a * (two - r)) / (a * b * (b - a)))
-        return self.backend.xp.stack(columns, axis=1)
+                columns.append(column(j, part * size))
+        return xp.stack(columns, axis=1)
+
+    def _first_column(
+        self, column: Callable[[float], Array], size: float, part: float, length: float
+    ) -> tuple[Array, float]:
+        """A column of the Jacobian and the size that its step was made for: longer where the difference is rounding.
+
+        An x_j of zero tells no size: there, it is also made shorter or longer until the change of r fits.
+        """
+        xp, zero, tries = self.backend.xp, size == 0.0, 1
+        size = 1.0 if zero else size
+        found = column(part * size)
+        while tries < SEARCH and length > 0.0:
+            (slope,) = read(self.backend, xp.max(xp.abs(found)))
+            change = part * size * slope / length
+            if not math.isfinite(change):
+                if not zero:
+                    break
+                size = size / LONGER**2
+            elif change <= 64.0 * self.rounding(found):
+                size = size * LONGER
+            elif zero and not part / WINDOW <= change <= part * WINDOW:
+                size = length / slope
+            else:
+                break
+            found, tries = column(part * size), tries + 1
+        return found, size
 
     def _complex(self, x: Array, r: Array) -> Array:
         """Im fun(x + i h e_j) / h: no difference is taken, so h can be tiny and the error is rounding."""
@@ -263,7 +290,7 @@ class ResidualObjective:
         z, index = xp.astype(x, kind), xp.arange(n, device=self.backend.device)
         columns = []
         for j in range(n):
-            self.ncalls += 1
+            self._count()
             found = self.fun(z + xp.astype(index == j, kind) * (tiny * 1j), *self.args, **self.kwargs)
             found = np.asarray(found) if self.backend.name == "numpy" else found
             if not xp.isdtype(found.dtype, "complex floating"):
@@ -280,11 +307,7 @@ class ResidualEvaluation:
 
     @cached_property
     def residual(self) -> Array:
-        o = self.objective
-        if o.nfev >= o.max_nfev:
-            raise BudgetSpent
-        o.nfev += 1
-        return o.residual(self.theta)
+        return self.objective.residual(self.theta)
 
     @property
     def root_residual(self) -> Array:
@@ -293,13 +316,14 @@ class ResidualEvaluation:
 
     @cached_property
     def value(self) -> Array:
-        return half_square(self.objective.backend.xp, self.residual)
+        o, found = self.objective, half_square(self.objective.backend.xp, self.residual)
+        if o.best is None or read(o.backend, found - o.best.value)[0] < 0.0:
+            o.best = self
+        return found
 
     @cached_property
     def root_jacobian(self) -> DenseRoot:
-        o = self.objective
-        J, error = o.jacobian(self.theta, self.residual, self.central)
-        return DenseRoot(o.backend, J, self.residual, self.theta, o.residual, error)
+        return self.objective.jacobian(self.theta, self.residual, self.central)
 
     @property
     def gradient(self) -> Array:

@@ -11,7 +11,7 @@ from gdnet.errors import DataError, OptionError
 from gdnet.optimizers.gauss_newton.box import make_box
 from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
 from gdnet.optimizers.gauss_newton.polish import undamped_step
-from gdnet.optimizers.gauss_newton.residuals import BudgetSpent, ResidualObjective
+from gdnet.optimizers.gauss_newton.residuals import BudgetSpent, DenseRoot, ResidualObjective
 from gdnet.optimizers.options import COUNT, NOT_NEGATIVE, checked
 from gdnet.optimizers.point import Point, read
 from gdnet.optimizers.result import OptimizeResult, least_squares_message
@@ -63,7 +63,7 @@ def least_squares(
     x_scale : "jac" or (n,) array
         "jac": Moré's scaling by the Jacobian's columns, so that units do not matter. Else a typical size of each x_j.
     max_nfev : int, optional
-        Points tried at most; by default max(10000, 1000 n).
+        Calls of `fun` at most, those for differences too; by default max(10000, 1000 n), times n + 1 for differences.
     verbose : 0, 1 or 2
         2 prints a line an iteration, 1 the last one.
     callback : OptimizeResult -> True to stop
@@ -74,9 +74,10 @@ def least_squares(
     Returns
     -------
     OptimizeResult
-        x, cost (½ ||fun||²), fun, jac, grad, optimality (max|grad| over free parameters), active_mask, nit, nfev
-        (points tried, as SciPy counts), njev, ncalls (all calls of `fun`, those for differences too), status, message,
-        success, stop_reason, orthogonality (max_j |J_jᵀ r| / (|J_j| |r|)).
+        x, cost (½ ||fun||²), fun, jac, grad, optimality (max|grad| over free parameters), active_mask, nit, nfev (all
+        calls of `fun`, those for differences and for the curvature along a step too), njev (Jacobians, numerical ones
+        too), status, message, success, stop_reason, orthogonality (max_j |J_jᵀ r| / (|J_j| |r|)). Where `max_nfev` left
+        no calls for a Jacobian at x, jac is that of the last point which had one, or NaN.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def least_squares(
         checked("least_squares", "max_nfev", max_nfev, COUNT)
     if box is not None and space not in (None, "parameters"):
         raise OptionError(f'bounds need space="parameters", got {space!r}')
-    limit = max(10_000, 1000 * n) if max_nfev is None else int(max_nfev)
+    limit = max(10_000, 1000 * n) * (1 if callable(jac) else n + 1) if max_nfev is None else int(max_nfev)
     args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
     objective = ResidualObjective(backend, fun, jac, args, kwargs, limit, box)
     solver = LevenbergMarquardt(
@@ -112,32 +113,40 @@ def least_squares(
         unit=_unit(backend, x_scale, x), space=space or ("parameters" if n < 2000 else "auto"),
     )  # fmt: skip
     state, at, stop = solver.init(x), Point(backend, objective(x), x), None
-    if not math.isfinite(at.value) or not at.finite:
-        what = "the Jacobian" if math.isfinite(at.value) else "the sum of squares of fun"
-        raise DataError(f"{what} is not finite at x0: choose another starting point")
+    try:
+        if not math.isfinite(at.value) or not at.finite:
+            what = "the Jacobian" if math.isfinite(at.value) else "the sum of squares of fun"
+            raise DataError(f"{what} is not finite at x0: choose another starting point")
+    except BudgetSpent:
+        stop = "max_nfev"
     state = state._replace(at=at)
     while stop is None:
-        if gtol is not None and orthogonality(at, box) <= gtol:
-            stop = "min_grad" if at.norm == 0.0 else "gtol"
-            break
         try:
+            if gtol is not None and orthogonality(at, box) <= gtol:
+                stop = "min_grad" if at.norm == 0.0 else "gtol"
+                break
             x, state, info = solver.step(objective, x, state)
+            at, stop = state.at, info.stop
+            if info.moved:
+                show_iteration(verbose, state.iteration, cost=at.value, gradient=at.norm, mu=state.memory.mu)
+            if (
+                callback is not None
+                and info.moved
+                and asks_to_stop(callback, _result(objective, state, "running", box))
+            ):
+                stop = stop or "callback"
         except BudgetSpent:
             stop = "max_nfev"
-            break
-        at, stop = state.at, info.stop
-        if info.moved:
-            show_iteration(verbose, state.iteration, cost=at.value, gradient=at.norm, mu=state.memory.mu)
-        if callback is not None and info.moved and asks_to_stop(callback, _result(objective, state, "running", box)):
-            stop = stop or "callback"
+    if stop == "max_nfev" and objective.best is not None:
+        state = state._replace(at=Point(backend, objective.best, objective.best.theta))
     found = _result(objective, state, stop, box)
     show_result(verbose, found)
     return found
 
 
-def orthogonality(at: Point, box: Any = None) -> float:
+def orthogonality(at: Point, box: Any = None, A: DenseRoot | None = None) -> float:
     """max_j |J_jᵀ r| / (|J_j| |r|) over the free parameters: free of units, 0 at every minimum with residuals."""
-    xp, A = at.backend.xp, at.evaluation.root_jacobian
+    xp, A = at.backend.xp, at.evaluation.root_jacobian if A is None else A
     size = xp.sqrt(A.diagonal()) * xp.sqrt(xp.sum(A.residual * A.residual))
     cosine = xp.abs(A.gradient) / xp.where(size > 0.0, size, xp.ones_like(size))
     if box is not None:
@@ -145,17 +154,27 @@ def orthogonality(at: Point, box: Any = None) -> float:
     return read(at.backend, xp.max(cosine))[0]
 
 
+def _last_root(objective: ResidualObjective, at: Point) -> DenseRoot:
+    """The last Jacobian, or NaN, with the residuals at this point: there were no calls left for its own."""
+    own: DenseRoot | None = at.evaluation.__dict__.get("root_jacobian")
+    if own is not None:
+        return own
+    r, x, xp, known = at.evaluation.residual, at.theta, at.backend.xp, objective.known
+    unknown = math.nan * (r[:, None] * xp.ones_like(x))
+    return DenseRoot(at.backend, unknown if known is None else known.matrix, r, x, objective.residual)
+
+
 def _result(objective: ResidualObjective, state: Any, stop: str, box: Any) -> OptimizeResult:
     at: Point = state.at
-    xp, A = at.backend.xp, at.evaluation.root_jacobian
+    xp, A = at.backend.xp, at.evaluation.root_jacobian if stop != "max_nfev" else _last_root(objective, at)
     status, message = least_squares_message(stop)
-    cosine = orthogonality(at, box)
+    cosine = orthogonality(at, box, A)
     free = xp.ones_like(at.theta) if box is None else box.free(at.theta, A.gradient)
     mask = at.backend.asarray(np.zeros(at.theta.shape[0], dtype=np.int64)) if box is None else box.active(at.theta)
     return OptimizeResult(
         x=at.theta, cost=at.value, fun=A.residual, jac=A.dense(), grad=A.gradient,
         optimality=read(at.backend, xp.max(xp.abs(A.gradient * free)))[0], active_mask=mask, nit=state.iteration,
-        nfev=objective.nfev, njev=objective.njev, ncalls=objective.ncalls, status=status,
+        nfev=objective.nfev, njev=objective.njev, status=status,
         success=bool(stop == "vanished" or (status in (1, 2, 3, 5, 6) and (cosine <= STATIONARY or _still(at, box)))),
         message=f"{message} Largest cosine between the residual and a column of the Jacobian: {cosine:.1e}.",
         stop_reason=stop, orthogonality=cosine,
