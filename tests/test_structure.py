@@ -74,6 +74,17 @@ def test_modules_can_be_read_at_once():
     assert {module: n for module, n in lengths.items() if n > 600} == {}
 
 
+def test_no_function_is_written_in_two_modules():
+    """A rule or a helper that two modules need stands in one place; bodies of up to 100 characters may be alike."""
+    places: dict[str, set[str]] = {}
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                places.setdefault("\n".join(map(ast.unparse, body)), set()).add(dotted(path))
+    assert {body: found for body, found in places.items() if len(body) > 100 and len(found) > 1} == {}
+
+
 def top_packages(tree: ast.AST) -> set[str]:
     """The packages that a module imports anywhere, in functions too, by the first part of their names."""
     found: set[str] = set()

@@ -61,7 +61,7 @@ def check_loss(
     ['gradient', 'hessian', 'symmetry', 'root', 'weights', 'spec makes it again', 'target unharmed']
     """
     backend = get_backend("cpu") if backend is None else backend
-    rng = np.random.default_rng(seed)
+    rng, get = np.random.default_rng(seed), backend.to_numpy
     n = n if target is None else len(target)
     y = rng.standard_normal((n, *out_shape)) if prediction is None else np.array(prediction, dtype=np.float64)
     t = rng.standard_normal(y.shape) if target is None else np.array(target)
@@ -76,17 +76,15 @@ def check_loss(
         return loss(put(y), target_array, None if weight is None else put(weight))
 
     target_array = put(t)
-    here, get = at(y), backend.to_numpy
+    here = at(y)
     for name in ("value", "gradient"):
         if getattr(here, name, None) is None:
             raise CheckFailed(f"{loss!r} gives no {name}: what `at` returns needs value and gradient", report)
     gradient, value = get(here.gradient), float(get(here.value))
-    size, shape = y.size, y.shape
-    flat = (size, size)
 
     check("gradient", gradient.reshape(-1), _differences(lambda p: get(at(p).value), y).reshape(-1))
     bend, factor = getattr(here, "hessian", None), getattr(here, "root", None)  # first-order methods need neither
-    hessian = differences = _differences(lambda p: get(at(p).gradient), y).reshape(flat).T
+    hessian = differences = _differences(lambda p: get(at(p).gradient), y).reshape(y.size, y.size).T
     if bend is not None:
         hessian = get(bend.dense())
         check("hessian", hessian, differences)
@@ -101,18 +99,16 @@ def check_loss(
         check("residual", np.asarray(0.5 * np.sum(r * r)), np.asarray(value))
         report.require("residual", factor is not None, "a residual r without its derivative `root` serves no method")
         if factor is not None:
-            check("residual", root, _differences(lambda p: get(at(p).residual), y).reshape(size, r.size).T)
-
-    # An example's share is wₙ / Σ w: the batch is the weighted mean of its examples, each alone.
-    for weight in () if loss.mixes_examples else (w, None):
-        share = np.full(n, 1.0 / n) if weight is None else weight / weight.sum()
-        batch, total, parts = at(y, weight), 0.0, np.zeros(shape)
-        for i in range(n):
-            alone = loss(put(y[i : i + 1]), put(t[i : i + 1]))
-            total += share[i] * float(get(alone.value))
-            parts[i] = share[i] * get(alone.gradient)[0]
-        check("weights", get(batch.value), np.asarray(total), hint=MIXES)
-        check("weights", get(batch.gradient), parts, hint=MIXES)
+            check("residual", root, _differences(lambda p: get(at(p).residual), y).reshape(y.size, r.size).T)
+    if not loss.mixes_examples:
+        singles = [loss(put(y[i : i + 1]), put(t[i : i + 1])) for i in range(n)]
+        values = np.asarray([float(get(alone.value)) for alone in singles])
+        gradients = np.stack([get(alone.gradient)[0] for alone in singles])
+        for weight in (w, None):  # the batch is the weighted mean of its examples: the share of each is wₙ / Σ w
+            share, batch = np.full(n, 1.0 / n) if weight is None else weight / weight.sum(), at(y, weight)
+            check("weights", get(batch.value), share @ values, hint=MIXES)
+            shares = share.reshape(-1, *[1] * (y.ndim - 1))
+            check("weights", get(batch.gradient), shares * gradients, hint=MIXES)
     again = report.rebuilt(loss)
     if again is not None:
         other = again(put(y), target_array, put(w))
