@@ -88,3 +88,9 @@ def exhausted(old: Point, new: Point) -> bool:
     eps = float(new.backend.xp.finfo(new.theta.dtype).eps)
     by_differences = getattr(new.evaluation, "gradient_error", None) is not None
     return by_differences and old.value - new.value <= 2.0 * eps * abs(old.value)
+
+
+def stands_still(old: Point, new: Point) -> bool:
+    """Whether a step has lowered neither the value, but for rounding, nor the gradient."""
+    eps = float(new.backend.xp.finfo(new.theta.dtype).eps)
+    return old.value - new.value <= 2.0 * eps * abs(old.value) and not new.norm < old.norm

@@ -26,7 +26,7 @@ from gdnet.optimizers.options import (
     option,
     short_repr,
 )
-from gdnet.optimizers.point import Point, exhausted, read, refined, too_coarse
+from gdnet.optimizers.point import Point, exhausted, read, refined, stands_still, too_coarse
 from gdnet.optimizers.progress import Progress
 from gdnet.optimizers.result import OptimizeResult, stop_message
 
@@ -230,6 +230,8 @@ class Solver(Optimizer):
         if stop := self._solved(new, progress)[0]:
             return stop
         if exhausted(old, new):
+            return "precision"
+        if self.min_grad and stands_still(old, new) and self._verdict(new, progress, "precision")[1]:
             return "precision"
         if self.ftol and abs(old.value - new.value) <= self.ftol * max(abs(old.value), abs(new.value)):
             return "ftol"

@@ -80,16 +80,18 @@ def test_units_change_no_bit(name, problem):
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("name", ["bfgs", "lbfgs", "newton", "newton_cg", "scg"])
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name != "gd"])
 def test_units_of_ten(name, problem):
     """About as many steps: rounding differs now."""
     solver = SOLVERS[name]
     plain = solver.run(*scaled(problem, 1.0, 1.0))
+    # conjugate gradients come to their last digits slowly, and rounding decides how slowly
+    slack = 3 + plain.nit // 4 if isinstance(solver, gd.ConjugateGradient) else 3
     for k in range(-12, 13, 3):
         for value, unit in ((10.0**k, 1.0), (1.0, 10.0**k), (10.0**k, 10.0**-k)):
             found = solver.run(*scaled(problem, value, unit))
             assert found.success, (value, unit, found)
-            assert abs(found.nit - plain.nit) <= 3
+            assert abs(found.nit - plain.nit) <= slack, (value, unit, found.nit)
             np.testing.assert_allclose(found.x / unit, PROBLEMS[problem][4], atol=1e-5)
 
 
@@ -203,7 +205,7 @@ def test_from_the_solution_and_from_near_it(name):
             found = solver.run(objective, TARGET + distance * np.array([1.0, -1.0, 0.5]))
             assert found.success, (value, distance, found)
             np.testing.assert_allclose(found.x, TARGET, atol=1e-6)
-            assert found.nit <= 200
+            assert found.nit <= 40
 
 
 @pytest.mark.parametrize("name", [name for name in SOLVERS if name != "gd"])
