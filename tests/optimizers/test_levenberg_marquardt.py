@@ -12,6 +12,9 @@ from gdnet.backend.linalg import cholesky_factor, cholesky_solve, solve_triangul
 from gdnet.errors import OptionError
 from gdnet.network.curvature import RootJacobian
 from gdnet.optimizers.gauss_newton.damped_systems import choose_space, damped_system, flops
+from gdnet.optimizers.gauss_newton.levenberg_marquardt import root_of
+from gdnet.optimizers.gauss_newton.target_unit import in_target_unit
+from gdnet.optimizers.point import Point
 
 LOSSES = {
     "squared": (gd.SquaredError(), lambda rng, n, k: rng.normal(size=(n, k))),
@@ -412,20 +415,42 @@ def test_outputs_of_very_different_sizes():
     assert found.fun <= 1e-6 * np.sum(np.var(t, axis=0))
 
 
-def test_the_first_step_solves_for_the_last_layer_and_only_where_nothing_follows_it(bk):
+def test_the_last_layer_starts_in_the_targets_spread_and_only_where_nothing_follows_it(bk):
     rng = np.random.default_rng(0)
     x, t = rng.uniform(-1, 1, (40, 3)), 1e5 * rng.standard_normal((40, 2))
     objective, theta = objective_of((3, 5, 2), bk.put(x), bk.put(t), backend=bk.backend)
-    optimizer = gd.LevenbergMarquardt()
-    new = bk.get(optimizer.step(objective, bk.put(theta), optimizer.init(bk.put(theta)))[0])
-    hidden = 3 * 5 + 5
-    assert np.array_equal(new[:hidden], theta[:hidden])
-    features = np.concatenate([np.tanh(x @ theta[:15].reshape(3, 5) + theta[15:20]), np.ones((40, 1))], axis=1)
-    best = np.linalg.lstsq(features, t, rcond=None)[1].sum() / 40
-    value = float(objective(bk.put(new)).value)
-    assert best <= value <= 1.05 * best
+    theta = bk.put(theta)
+    start = Point(bk.backend, objective(theta), theta)
+    new, unit = in_target_unit(start, lambda v: Point(bk.backend, objective(v), v), root_of(start))
+    spread, hidden = np.sqrt(t.var(axis=0).mean()), 3 * 5 + 5
+    np.testing.assert_array_equal(bk.get(unit)[:hidden], 1.0)
+    np.testing.assert_allclose(bk.get(unit)[hidden:], spread, rtol=1e-12)
+    np.testing.assert_array_equal(bk.get(new.theta)[:hidden], bk.get(theta)[:hidden])
+    factors = bk.get(new.theta)[hidden:-2] / bk.get(theta)[hidden:-2]
+    np.testing.assert_allclose(factors, factors[0], rtol=1e-12)
+    assert 0.1 * spread < factors[0] <= spread
     bent = gd.Sequential(gd.Dense(3, 5), gd.Tanh(), gd.Dense(5, 2), gd.Softplus())
     objective = gd.Objective(bent, gd.SquaredError(), x, np.abs(t), backend=get_backend(), layout=bent.layout())
-    theta = bent.initial(seed=0)
-    new = optimizer.step(objective, theta, optimizer.init(theta))[0]
-    assert not np.array_equal(new[:hidden], theta[:hidden])
+    start = Point(get_backend(), objective(bent.initial(seed=0)), bent.initial(seed=0))
+    assert in_target_unit(start, lambda v: Point(start.backend, objective(v), v), root_of(start)) == (start, None)
+
+
+def test_a_second_fit_goes_on_from_the_weights_of_the_first():
+    """A start that fits already is not multiplied by the targets' spread."""
+    x = np.linspace(-1, 1, 60)[:, None]
+    objective, theta = objective_of((1, 6, 1), x, 1e4 * np.sin(3 * x))
+    first = gd.LevenbergMarquardt(max_iter=20).run(objective, theta)
+    second = gd.LevenbergMarquardt(max_iter=1).run(objective, first.x)
+    assert second.fun <= first.fun < 1e-3 * 1e8
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e4])
+def test_a_smooth_curve_is_fitted_to_many_digits_from_every_start(seed, unit):
+    """sin 5x, odd, and sin(10x) / 10x, even: an even curve and odd hidden features make a saddle at weights of zero."""
+    x = np.linspace(-1, 1, 200)[:, None]
+    for t, steps in ((np.sin(5 * x), 100), (np.sinc(10 * x / np.pi), 150)):
+        net = gd.Sequential(gd.Dense(1, 20), gd.Tanh(), gd.Dense(20, 1))
+        objective = gd.Objective(net, gd.SquaredError(), x, unit * t, backend=get_backend(), layout=net.layout())
+        found = gd.LevenbergMarquardt(max_iter=steps).run(objective, net.initial(seed=seed))
+        assert found.fun < 3e-7 * unit**2

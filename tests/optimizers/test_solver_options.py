@@ -36,8 +36,8 @@ SHARED = {
     "ftol": NOT_NEGATIVE, "xtol": NOT_NEGATIVE,
 }  # fmt: skip
 LEVENBERG_MARQUARDT = SHARED | {
-    "damping": words("nielsen", "marquardt"), "scaling": words("more", "mean", "identity"),
-    "space": words("auto", "parameters", "samples", "cg"), "accelerate": FLAG, "solve_linear": FLAG,
+    "damping": words("nielsen", "marquardt"), "scaling": words("auto", "more", "mean", "identity"),
+    "space": words("auto", "parameters", "samples", "cg"), "accelerate": FLAG, "target_unit": FLAG,
     "bend": POSITIVE_OR_INF, "trust": FRACTION, "mu": POSITIVE, "mu_min": NOT_NEGATIVE,
     "mu_max": ([1, INF], POSITIVE_OR_INF[1]),
     "decrease": INSIDE, "first_step": POSITIVE_OR_INF, "forget_after": NOT_NEGATIVE_OR_INF, "polish": COUNT_FROM_0,

@@ -158,7 +158,7 @@ class BayesianRegularization(LevenbergMarquardt):
         The run ends, with reason "evidence", when γ has changed by less than this, relatively, and E_D by less than
         `settle`², over five steps; 0 is off. With reason "constant", and a warning, where it has settled at an E_D
         above 0.9 of the targets' variance.
-    scaling, solve_linear
+    scaling, target_unit
         "mean" and False: one decay for all weights goes with one damping for all, and the weights start small.
     **options
         Of `LevenbergMarquardt`. `min_grad`, `goal` and the history are those of the objective without the penalty.
@@ -188,7 +188,7 @@ class BayesianRegularization(LevenbergMarquardt):
 
     figures: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma")
     scaling: str = "mean"
-    solve_linear: bool = False
+    target_unit: bool = False
     mu: float = 0.005
     alpha: float | None = option(None, NOT_NEGATIVE)
     beta: float | None = option(None, POSITIVE)

@@ -11,8 +11,8 @@ from gdnet.errors import OptionError
 from gdnet.optimizers.gauss_newton.box import BoxedSpace
 from gdnet.optimizers.gauss_newton.convergence import SLOW, Measures, alike, fallen, length, measure, rounding, vanished
 from gdnet.optimizers.gauss_newton.damped_systems import Damped, choose_space, damped_system
-from gdnet.optimizers.gauss_newton.linear_start import linear_start
 from gdnet.optimizers.gauss_newton.polish import polish, settle
+from gdnet.optimizers.gauss_newton.target_unit import in_target_unit, layout_of
 from gdnet.optimizers.options import (
     COUNT_FROM_0,
     FLAG,
@@ -44,7 +44,10 @@ MARQUARDT_UNIT = 2.0
 
 
 class LMMemory(NamedTuple):
-    """What a step hands to the next: damping, Moré's running maximum of diag(AᵀA), and the measures of convergence."""
+    """What a step hands to the next: damping, Moré's running maximum of diag(AᵀA), and the measures of convergence.
+
+    `unit` is a typical size of each parameter, (P,): 1, and the targets' spread where a parameter has their unit.
+    """
 
     mu: float
     nu: float
@@ -53,6 +56,7 @@ class LMMemory(NamedTuple):
     last: float = math.nan
     doubted: float = math.inf
     steps: int = 0
+    unit: Any = None
 
 
 class Attempt(NamedTuple):
@@ -84,9 +88,11 @@ class LevenbergMarquardt(Solver):
         failure; ρ is the actual decrease over the predicted one. "marquardt": × 0.1 and × 10 with D = I and no
         acceleration, the rule of MATLAB's trainlm and of torch-levenberg-marquardt (give mu_min=1e-10 for the latter);
         μ is then added to EᵀE where the value is ||e||².
-    scaling : "more", "mean" or "identity"
-        D²: "more" is the largest diag(AᵀA) so far, so that the units of parameters and of targets do not matter; "mean"
-        is the mean of that, one number, which is all that the space of samples takes; "identity" is 1.
+    scaling : "auto", "more", "mean" or "identity"
+        D²: "more" is the largest diag(AᵀA) so far, so that the units of parameters do not matter; "mean" is the mean of
+        that, for parameters measured in `target_unit`, and one number in the space of samples; "identity" is 1. "auto"
+        takes "more" for functions of the user's and "mean" for networks, where Moré's rule needs several times the
+        steps: it holds a weight by the largest derivative that it has ever had.
     space : "auto", "parameters", "samples" or "cg"
         Where the system is solved: P x P, M x M (the matrix A is never stored), or by products alone; "auto" takes
         the cheapest that fits into `max_memory` bytes.
@@ -95,9 +101,10 @@ class LevenbergMarquardt(Solver):
         residuals; v alone where 2||D a|| > `bend` ||D v||, and then only if ρ > `trust`.
     mu, mu_min, mu_max, decrease : float
         The damping's start, its limits and Nielsen's strongest decrease. `mu_max` is 1e10 for "marquardt", else 1e20.
-    solve_linear : bool
-        The first step of a network's fit solves for the parameters in which the residuals are linear, the last layer's:
-        the fit then does not depend on the targets' unit. Not with "marquardt".
+    target_unit : bool
+        A network's last layer is measured in the spread of the targets, and its initial weights, which are made for
+        targets of about 1, are multiplied by it: the fit then takes the same course in every unit. A network that
+        explains half of the targets' variance already keeps its weights. Not with "marquardt".
     first_step : float
         μ is raised before the first step until ||D v|| <= first_step ||D theta||; not with the identity.
     unit : array (P,), optional
@@ -131,10 +138,10 @@ class LevenbergMarquardt(Solver):
 
     min_grad: float = option(1e-7, NOT_NEGATIVE)
     damping: str = option("nielsen", one_of("nielsen", "marquardt"))
-    scaling: str = option("more", one_of("more", "mean", "identity"))
+    scaling: str = option("auto", one_of("auto", "more", "mean", "identity"))
     space: str = option("auto", one_of("auto", "parameters", "samples", "cg"))
     accelerate: bool = option(True, FLAG)
-    solve_linear: bool = option(True, FLAG)
+    target_unit: bool = option(True, FLAG)
     bend: float = option(1.0, POSITIVE_OR_INF)
     trust: float = option(0.25, FRACTION)
     mu: float = option(1e-3, POSITIVE)
@@ -162,6 +169,9 @@ class LevenbergMarquardt(Solver):
     def _mu_max(self) -> float:
         return self.mu_max if self.mu_max is not None else 1e10 if self._classic else 1e20
 
+    def _scaling(self, A: Any) -> str:
+        return self.scaling if self.scaling != "auto" else "more" if layout_of(A) is None else "mean"
+
     # -- one iteration -----------------------------------------------------------------------------------------------
 
     def start(self, theta: Array) -> LMMemory:
@@ -173,10 +183,9 @@ class LevenbergMarquardt(Solver):
         if fresh:
             memory = memory._replace(first=at.value)
             warn_without_curvature(at)
-            if self.solve_linear and not self._classic and memory.steps == 0:
-                new = linear_start(at, trial, root_of, self.max_memory)
-                if new is not None:
-                    return Move(new, memory._replace(first=new.value))
+            if self.target_unit and not self._classic and memory.steps == 0:
+                at, unit = in_target_unit(at, trial, root_of(at))
+                memory = memory._replace(first=at.value, unit=unit)
         system, seen = self._system(at, memory)
         memory = memory._replace(scale=seen)
         found = measure(at, system.A.gradient, system.curvature, self.box)
@@ -228,16 +237,18 @@ class LevenbergMarquardt(Solver):
         """The damped system at a point and Moré's running maximum, raw: a parameter without effect keeps its zero."""
         A = root_of(at)
         xp, seen = at.backend.xp, [memory.scale]
+        kind = self._scaling(A)
+        unit = 1.0 if memory.unit is None else memory.unit
 
         def scale(curvature: Array) -> Any:
             if self._classic:
                 return MARQUARDT_UNIT
             if self.unit is not None:
                 return 1.0 / (self.unit * self.unit)
-            if self.scaling == "identity":
+            if kind == "identity":
                 return 1.0
-            if self.scaling == "mean" and curvature.ndim:
-                curvature = xp.mean(curvature)
+            if kind == "mean" and curvature.ndim:
+                curvature = xp.mean(unit * unit * curvature) / (unit * unit)
             old = memory.scale
             fits = old is not None and tuple(old.shape) == tuple(curvature.shape)
             if fits:
