@@ -379,3 +379,14 @@ def test_names_that_the_terminal_cannot_show(tmp_path):
     done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
     assert done.returncode == 0, done.stderr
     assert rb"Gr\xf6\xdfe" in done.stdout
+
+
+def test_a_full_disk_behind_the_output_is_told_in_one_line(tmp_path):
+    """`gdnet ... > FILE` where nothing more can be written."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        found = subprocess.run([sys.executable, "-m", "gdnet", "info"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert found.returncode == 1
+    assert found.stderr.startswith("gdnet: No space left on device")
+    assert found.stderr.count("\n") == 1

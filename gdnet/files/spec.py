@@ -21,8 +21,15 @@ def network_spec(net: Layer) -> dict[str, Any]:
 
 
 def loss_spec(loss: Loss) -> dict[str, Any]:
-    """The loss as JSON values."""
-    return loss.spec()
+    """The loss as JSON values; a `FileError` if it cannot be written."""
+    spec = loss.spec()
+    try:
+        return json.loads(json.dumps(spec))
+    except (TypeError, ValueError) as error:
+        raise FileError(
+            f"{loss!r} cannot be written to a file: config() of a loss must give JSON: {error}. Write config and "
+            f"from_config for it"
+        ) from error
 
 
 def optimizer_spec(value: Any) -> Any:

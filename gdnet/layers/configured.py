@@ -16,6 +16,8 @@ import numpy as np
 from gdnet.errors import GdnetError, OptionError
 from gdnet.layers import initializers
 
+FORMS = ({"type", "config"}, {"tuple"}, {"dict"}, {"initializer", "options"}, {"array", "dtype"})
+"""The keys of those dicts that stand for something else in a file; a dict with just these is written as its pairs."""
 _MISSING = object()
 _CUSTOM: ContextVar[Mapping[str, type]] = ContextVar("custom", default={})  # noqa: B039 (it is never changed)
 
@@ -219,7 +221,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(value, b[name]) for name, value in a.items())
     try:
-        return bool(a == b)
+        return bool(a == b) or bool(a != a and b != b)  # nan is nan
     except Exception:  # a type that cannot tell, such as an array of another library
         return False
 
@@ -239,6 +241,8 @@ def encoded(value: Any) -> Any:
     if isinstance(value, list):
         return [encoded(item) for item in value]
     if isinstance(value, dict):
+        if set(value) in FORMS or not all(isinstance(name, str) for name in value):
+            return {"dict": [[encoded(name), encoded(item)] for name, item in value.items()]}
         return {name: encoded(item) for name, item in value.items()}
     return value
 
@@ -253,6 +257,8 @@ def decoded(cls: type[Configured], value: Any) -> Any:
         return cls.from_spec(value)
     if value.keys() == {"tuple"}:
         return tuple(decoded(cls, item) for item in value["tuple"])
+    if value.keys() == {"dict"}:
+        return {decoded(cls, name): decoded(cls, item) for name, item in value["dict"]}
     if value.keys() == {"initializer", "options"}:
         return initializers.from_config({"name": value["initializer"], "options": value["options"]})
     if value.keys() == {"array", "dtype"}:

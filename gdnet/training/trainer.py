@@ -139,7 +139,11 @@ class Trainer:
         run.callbacks = _in_order(found, verbose)
         validation = () if held is None else ("val_loss", f"val_{metric}") if metric else ("val_loss",)
         run.names = ("loss", *getattr(optimizer, "figures", ()), *metrics, *validation)
-        run.settings = self._settings(optimizer, feed) | {"metrics": list(check_names("metrics", metrics))}
+        try:
+            run.settings = self._settings(optimizer, feed) | {"metrics": list(check_names("metrics", metrics))}
+        except GdnetError:  # a layer or a loss that has no form in a file can be trained, if no file is asked for
+            if resume is not None or any(isinstance(c, checkpoint.Checkpoint) for c in found):
+                raise
         run.held = held
         self._scored = (data if metrics else None), held
         self._resumed = None

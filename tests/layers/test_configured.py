@@ -292,3 +292,65 @@ class WrongWithoutDx(gd.Dense):
 def test_check_layer_looks_at_layers_of_which_nobody_asks_for_dx():
     with pytest.raises(CheckFailed, match="without dx"):
         check_layer(WrongWithoutDx(2), (3,))
+
+
+ARGUMENTS = [
+    {1: 2, (0, "a"): [3]},  # keys that JSON would make texts of
+    {"tuple": [1]},  # what stands for a tuple in a file
+    {"dict": [[1, 2]]},
+    {"type": "Tanh", "config": {}},
+    {"array": [1], "dtype": "int8"},
+    {"initializer": "normal", "options": {}},
+    {"plain": {None: (1, 2)}},
+    float("nan"),
+    [float("inf"), {"a": float("nan")}],
+]
+
+
+class Noted(Quantile):
+    def __init__(self, thing):
+        self.thing, self.q = thing, 0.3
+
+
+@pytest.mark.parametrize("thing", ARGUMENTS, ids=repr)
+def test_an_argument_of_a_loss_comes_back_from_a_file_as_it_was(thing, tmp_path):
+    loss = Noted(thing)
+    assert copy.deepcopy(loss) == loss
+    assert pickle.loads(pickle.dumps(loss)) == loss
+    gd.Model(gd.Dense(2, 1), loss).save(tmp_path / "m.safetensors")
+    again = gd.load(tmp_path / "m.safetensors", custom={"Noted": Noted}).loss
+    assert again == loss
+    assert repr(again.thing) == repr(thing)
+
+
+@pytest.mark.parametrize("thing", [{1, 2}, 1j, b"x", range(3), len, np.array(["a"])], ids=repr)
+def test_a_loss_that_no_file_can_hold_is_refused_in_words(thing, tmp_path):
+    model = gd.Model(gd.Dense(2, 1), Noted(thing))
+    with pytest.raises(FileError, match=r"Noted.* cannot be written to a file.* Write config and from_config"):
+        model.save(tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+    x = np.ones((4, 2), "float32")
+    model.fit(x, x[:, :1], verbose=0)  # trains all the same
+    with pytest.raises(FileError, match="cannot be written"):
+        model.fit(x, x[:, :1], verbose=0, callbacks=[gd.Checkpoint(tmp_path / "c.safetensors")])
+
+
+class Formula(gd.Elementwise):
+    def __init__(self, rule, slope):
+        self.rule, self.slope = rule, slope
+
+    def f(self, backend, x):
+        return self.rule(x)
+
+    def df(self, backend, x, y):
+        return self.slope(x)
+
+
+def test_a_layer_with_a_function_as_its_argument_is_trained():
+    """It has no form in a file, and none is asked for."""
+    x = np.linspace(-1.0, 1.0, 32, dtype="float32")[:, None]
+    model = gd.Model(
+        gd.Sequential(gd.Dense(4), Formula(lambda x: x * x, lambda x: 2.0 * x), gd.Dense(1)), gd.SquaredError()
+    )
+    history = model.fit(x, x * x, optimizer=gd.Adam(lr=0.05), epochs=60, verbose=0)
+    assert history["loss"][-1] < 0.1 * history["loss"][0]
