@@ -36,7 +36,7 @@ def warn_of_last_layer(net: Network, loss: Loss, stacklevel: int = 3) -> None:
     It is told by what the last layer does: its outputs never change their sign.
     """
     takes = next((text for cls, text in TAKES.items() if isinstance(loss, cls)), None)
-    last = None if takes is None else next(filter(_one_signed, _last_layers(net)), None)
+    last = None if takes is None else next(filter(_sign, _last_layers(net)), None)
     if last is not None:
         warnings.warn(
             f"{loss!r} takes {takes}, and the network ends in {last!r}, whose outputs never change their sign: leave "
@@ -49,23 +49,29 @@ def _last_layers(net: Layer) -> list[Layer]:
     """The layers that give the outputs, without those that only pass numbers on."""
     if isinstance(net, Parallel) and net.combine == "concat":
         return [last for branch in net.layers for last in _last_layers(branch)]
+    if isinstance(net, Parallel):  # a sum of outputs of one sign has it too
+        branches = [_last_layers(branch) for branch in net.layers]
+        signs = {_sign(last) for lasts in branches for last in lasts or [net]}
+        return branches[0] if len(signs) == 1 and signs != {0} else [net]
     if not isinstance(net, Sequential):
         return [net]
     last = next((layer for layer in reversed(net.layers) if not isinstance(layer, SAME_NUMBERS)), None)
     return [] if last is None else _last_layers(last)
 
 
-def _one_signed(layer: Layer) -> bool:
-    """Whether a layer without parameters gives numbers of one sign alone, for inputs of both signs."""
+def _sign(layer: Layer) -> int:
+    """1 or -1 if a layer without parameters gives numbers of that sign alone, for inputs of both signs; else 0."""
     x = np.linspace(-6.0, 6.0, 40).reshape(10, 4) * np.where(np.arange(4) % 2, 1.0, -1.0)
     try:
         if not layer.keeps_shape or layer.shapes((4,)):
-            return False
+            return 0
         with np.errstate(all="ignore"):
             y = np.asarray(layer.forward({}, x, Context(get_backend("cpu")))[0])
     except Exception:  # a layer of somebody's own that needs other inputs: nothing can be told
-        return False
-    return bool(np.all(y >= 0) or np.all(y <= 0)) and bool(np.ptp(y) > 0)
+        return 0
+    if not np.ptp(y) > 0:
+        return 0
+    return int(np.all(y >= 0)) - int(np.all(y <= 0))
 
 
 def warn_of_scales(model: "Trainable", data: Dataset) -> None:

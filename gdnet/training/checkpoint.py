@@ -127,7 +127,7 @@ def _restore(run: "Run", path: str | Path, tensors: dict[str, np.ndarray], conte
     stopped = content["stopped"]
     check(path, stopped is None or isinstance(stopped, str), "its reason to stop")
     history = History.unpack(content["history"])
-    check(path, history.epochs == epoch, "its history")
+    check(path, history.epochs == epoch and len(history.get("loss", ())) == epoch, "its history")
     state = unpack(content["state"], run.state, tensors, run.backend, path)
     states = [unpack(state, {}, tensors, None, path) for _, state in kept]
     for callback, own in zip(callbacks, states, strict=True):

@@ -206,3 +206,18 @@ def test_a_class_handed_over_changes_nothing_else(tmp_path):
         write(own, tensors, content)
         with pytest.raises(FileError, match="custom="):
             gd.load(own)
+
+
+@pytest.mark.parametrize("change", [lambda loss: None, lambda loss: loss[:-1], lambda loss: []])
+def test_a_history_that_lacks_epochs_is_not_gone_on_with(change, tmp_path):
+    """Otherwise the losses of the resumed run would stand at the wrong epochs."""
+    path = tmp_path / "c.safetensors"
+    train(path, next(iter(OPTIMIZERS)))
+    tensors, content = opened(path)
+    values = content["history"]["values"]
+    values["loss"] = change(values["loss"])
+    if values["loss"] is None:
+        del values["loss"]
+    write(path, tensors, content)
+    with pytest.raises(FileError, match="history"):
+        train(tmp_path / "new.safetensors", next(iter(OPTIMIZERS)), resume=path, epochs=4)

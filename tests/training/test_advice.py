@@ -41,6 +41,7 @@ TOLD = [
     (gd.Sequential(gd.Dense(4), gd.Sequential(gd.Softmax())), gd.CrossEntropy()),
     (gd.Sequential(gd.Sigmoid(), gd.Dropout(0.1), gd.Flatten()), gd.BinaryCrossEntropy()),
     (gd.Parallel(gd.Dense(2), gd.Sequential(gd.Dense(2), gd.Sigmoid()), combine="concat"), gd.BinaryCrossEntropy()),
+    (gd.Parallel(gd.Sequential(gd.Dense(2), gd.Sigmoid()), gd.Sequential(gd.Dense(2), gd.ReLU())), gd.CrossEntropy()),
 ]
 NOT_TOLD = [
     (gd.Tanh(), gd.Hinge()),
@@ -51,6 +52,8 @@ NOT_TOLD = [
     (gd.Softmax(), gd.AbsoluteError()),
     (gd.Residual(gd.Sigmoid()), gd.BinaryCrossEntropy()),
     (gd.Parallel(gd.Sigmoid(), gd.Tanh()), gd.CrossEntropy()),
+    (gd.Parallel(gd.Sequential(gd.Dense(2), gd.Sigmoid()), gd.Dense(2)), gd.CrossEntropy()),
+    (gd.Parallel(gd.Sequential(gd.Dense(2), gd.Sigmoid()), gd.Sequential(gd.Dense(2), gd.LogSoftmax())), gd.Hinge()),
     (Rowwise(), gd.CrossEntropy()),
     (gd.Sequential(gd.Identity()), gd.CrossEntropy()),
 ]
