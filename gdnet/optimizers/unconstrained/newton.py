@@ -5,13 +5,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gdnet.backend import Array
+from gdnet.backend import Array, Backend
 from gdnet.maps.solve import absolute_solve, modified_cholesky
 from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import STRONG_WOLFE
 from gdnet.optimizers.options import one_of, option
 from gdnet.optimizers.point import Point, read
 from gdnet.optimizers.solver import Move, Solver
+
+
+def shifted_solve(backend: Backend, H: Array, b: Array) -> Array:
+    """(H + τ I)⁻¹ b, with the first τ for which the matrix is positive definite."""
+    return backend.xp.linalg.solve(modified_cholesky(backend, H)[0], b[:, None])[:, 0]
+
+
+MODIFICATIONS: dict[str, Callable[[Backend, Array, Array], Array]] = {
+    "cholesky": shifted_solve,
+    "saddle_free": absolute_solve,
+}
+"""How a Hessian that is not positive definite is made so: from its matrix and b to B⁻¹ b."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,7 +49,7 @@ class Newton(Solver):
     True
     """
 
-    modification: str = option("cholesky", one_of("cholesky", "saddle_free"))
+    modification: str = option("cholesky", one_of(*MODIFICATIONS))
     line_search: LineSearch = option(STRONG_WOLFE, LINE_SEARCH)
 
     def advance(self, at: Point, memory: Any, trial: Callable[[Array], Point]) -> Move:
@@ -46,10 +58,7 @@ class Newton(Solver):
         if not math.isfinite(backend.read(xp.sum(H))):
             return Move(None, memory, "hessian_not_finite")
         H, s = equilibrated(xp, H)
-        if self.modification == "cholesky":
-            direction = -s * xp.linalg.solve(modified_cholesky(backend, H)[0], (s * g)[:, None])[:, 0]
-        else:
-            direction = -s * absolute_solve(backend, H, s * g)
+        direction = -s * MODIFICATIONS[self.modification](backend, H, s * g)
         (slope,) = at.dots((g, direction))
         if not slope < 0:  # rounding has spoilt the solution
             direction = -g
