@@ -13,7 +13,7 @@ from gdnet.data.cells import is_number
 from gdnet.data.columns import DECIMAL_COMMAS, Column, Source, classes, columns_of, decide_task, one_hot_columns
 from gdnet.data.frames import cells_of, frame_columns, is_frame, read_frame
 from gdnet.data.text import read_cells
-from gdnet.errors import DataError, OptionError
+from gdnet.errors import DataError, FileError, OptionError
 
 TASKS = ("regression", "classification")
 MISSING = ("error", "drop", "mean")
@@ -123,7 +123,13 @@ def read_table(
         notes += cells.notes
     if not len(raw) or not len(raw[0]):
         raise of.fail("there are no examples")
-    return _make(of, names, raw, named, target, features, drop, task, missing, decimal, notes)
+    told = [note for note in notes if "was taken for an example" in note]
+    try:
+        return _make(of, names, raw, named, target, features, drop, task, missing, decimal, notes)
+    except FileError as error:
+        if not told:
+            raise
+        raise FileError(f"{error}; {told[0]}") from error  # names in line 1 may be the whole cause
 
 
 def table_of_arrays(path: Any, x: np.ndarray, t: np.ndarray, **how: Any) -> Table:

@@ -253,6 +253,8 @@ def is_header(first: list[str], others: list[list[str]], notes: list[str]) -> bo
         looks = like_names(first, others)
         if looks:
             notes.append(f"line 1 ({shown}) was taken for names of columns: {switch}")
+        elif len(first) == 2 and _stand_out(first, others):  # too little to take them for names unasked
+            notes.append(f"line 1 ({shown}) was taken for an example: {switch}")
         return looks
     below = [[row[j] for row in others if len(row) > j] for j in range(len(first))]
     named = any(
@@ -278,9 +280,14 @@ def like_names(first: list[str], others: list[list[str]]) -> bool:
     """
     if len(first) < 3 or not all(is_plain(cell) and cell.strip().isdigit() for cell in first):
         return False
+    return [int(cell) for cell in first] == list(range(len(first))) or _stand_out(first, others)
+
+
+def _stand_out(first: list[str], others: list[list[str]]) -> bool:
+    """Whether these are whole numbers that ascend and lie outside of what stands below each of them."""
+    if not all(is_plain(cell) and cell.strip().isdigit() for cell in first):
+        return False
     numbers = [int(cell) for cell in first]
-    if numbers == list(range(len(first))):
-        return True
     if not all(a < b for a, b in pairwise(numbers)):
         return False
     below = [[float(row[j]) for row in others if len(row) > j and is_plain(row[j])] for j in range(len(first))]

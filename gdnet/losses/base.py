@@ -196,15 +196,15 @@ class ElementwiseLoss(Loss):
 
     def l(self, xp: Any, y: Array, t: Array) -> Array:
         """The loss of each output."""
-        raise NotImplementedError(f"{type(self).__name__} has no rule l")
+        raise NotImplementedError(f"{type(self).__name__} has no rule l: an ElementwiseLoss states l, dl and d2l")
 
     def dl(self, xp: Any, y: Array, t: Array) -> Array:
         """∂l/∂y."""
-        raise NotImplementedError(f"{type(self).__name__} has no rule dl")
+        raise NotImplementedError(f"{type(self).__name__} has no rule dl: an ElementwiseLoss states l, dl and d2l")
 
     def d2l(self, xp: Any, y: Array, t: Array) -> Array:
         """∂²l/∂y²."""
-        raise NotImplementedError(f"{type(self).__name__} has no rule d2l")
+        raise NotImplementedError(f"{type(self).__name__} has no rule d2l: an ElementwiseLoss states l, dl and d2l")
 
     def at(self, backend: Backend, y: Array, t: Array, weight: Array | None) -> LossAt:
         return ElementwiseLossAt(self, backend, y, t, weight)

@@ -29,7 +29,7 @@ def learning_curve(history: Mapping[str, Sequence[float]], path: str | Path, tit
     panels = [name for name in ("loss", "accuracy") if _has(history, name)]
     figure = new_figure(4 * len(panels), 3.2)
     for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for key, label, style in ((name, "training", "-"), (f"val_{name}", "validation", "--")):
+        for key, label, style in ((name, "training", "C0-"), (f"val_{name}", "validation", "C1--")):
             values = history.get(key, ())
             if len(values):
                 axes.plot(range(1, len(values) + 1), values, style, label=label)

@@ -369,3 +369,17 @@ def test_a_table_trains(table):
     model = gd.Model(gd.Sequential(gd.Dense(1)), loss=gd.SquaredError(), dtype="float64")
     model.fit(found.x, found.t, optimizer=gd.LevenbergMarquardt(), epochs=20, batch_size=None, verbose=0)
     assert model.evaluate(found.x, found.t)["rmse"] < 1e-3
+
+
+def test_two_years_as_names_are_asked_about(tmp_path):
+    """Two numbers are too few to be taken for names, and too odd to be taken for an example without a word."""
+    (tmp_path / "years.csv").write_text("2019,2020\n0.1,0.2\n0.3,0.1\n0.2,0.4\n")
+    table = gd.data.read_table(tmp_path / "years.csv")
+    assert len(table.x) == 4
+    assert any("line 1 (2019, 2020) was taken for an example" in note for note in table.notes)
+    (tmp_path / "plain.csv").write_text("0.2,2\n0.1,0.2\n0.3,0.1\n0.2,0.4\n")
+    assert not any("line 1" in note for note in gd.data.read_table(tmp_path / "plain.csv").notes)
+    rows = "".join(f"C{i},0.{i + 1},0.{i + 3}\n" for i in range(150))
+    (tmp_path / "named.csv").write_text("country,2019,2020\n" + rows)
+    with pytest.raises(FileError, match=r"different texts.*was taken for an example: header="):
+        gd.data.read_table(tmp_path / "named.csv")
