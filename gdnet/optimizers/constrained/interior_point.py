@@ -166,27 +166,9 @@ class InteriorPoint(Optimizer):
     # -- one step at a time ------------------------------------------------------------------------------------------
 
     def init(self, theta: Array) -> InteriorPointState:
-        empty = np.zeros(0)
+        none, filt = np.zeros(0), np.zeros((0, 2))
         return InteriorPointState(
-            0,
-            0.0,
-            empty,
-            empty,
-            empty,
-            empty,
-            0.0,
-            np.zeros((0, 2)),
-            0.0,
-            0.0,
-            0,
-            0,
-            0,
-            np.inf,
-            0,
-            empty,
-            empty,
-            False,
-            np.inf,
+            0, 0.0, none, none, none, none, 0.0, filt, 0.0, 0.0, 0, 0, 0, np.inf, 0, none, none, False, np.inf
         )
 
     def step(
