@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gdnet.backend import Array, Backend, get_backend
 from gdnet.backend.base import FLOATS, resolve_dtype
@@ -28,6 +28,9 @@ from gdnet.training.trainer import StepCache, Trainer
 from gdnet.vector import Layout
 
 __all__ = ["Model", "load"]
+
+_TURN = threading.Lock()
+"""Held while a thread looks whether a model is free to be trained."""
 
 
 class Model:
@@ -100,14 +103,19 @@ class Model:
         self._scored: tuple[Configuration, Scorer] | None = None
         self._steps = StepCache()
         self._training: tuple[int, Run] | None = None
+        self._fitting = False
 
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy.deepcopy` take along: all but what is compiled and the run that goes on."""
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_steps", "_scored", "_training")}
+        kept = {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_steps", "_scored", "_training", "_fitting")
+        }
         return kept | ({} if self._layout is None else {"_theta": self.theta})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _steps=StepCache(), _scored=None, _training=None)
+        self.__dict__.update(state, _steps=StepCache(), _scored=None, _training=None, _fitting=False)
 
     def __repr__(self) -> str:
         size = "not built" if self._layout is None else f"{self._layout.size} parameters"
@@ -199,10 +207,13 @@ class Model:
 
     def _refuse_in_training(self, what: str) -> None:
         if self._training is not None:
-            raise OptionError(
-                f"the model is being trained, and its {what} cannot be set before fit has returned"
-                + (": a callback sets run.theta" if what == "theta" else "")
-            )
+            self._refuse(what)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise OptionError(
+            f"the model is being trained, and its {what} cannot be set before fit has returned"
+            + (": a callback sets run.theta" if what == "theta" else "")
+        )
 
     def _place(self, array: Any, name: str) -> Array:
         """A host array, or one of the model's own library, on the model's device and in its dtype."""
@@ -273,19 +284,26 @@ class Model:
         ShapeError, DataError, ArrayError, OptionError, FileError
             For what cannot be trained; the model is unchanged then.
         """
-        self._refuse_in_training("parameters")
-        trainer = Trainer(self, self._steps)
-        run = trainer.prepare(
-            x, t, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
-            validation_split=validation_split, sample_weight=sample_weight, class_weight=class_weight,
-            shuffle=shuffle, drop_last=drop_last, callbacks=callbacks, resume=resume, verbose=verbose, metrics=metrics,
-        )  # fmt: skip
-        self._training = threading.get_ident(), run
+        with _TURN:  # of two threads one is refused
+            if self._fitting:
+                self._refuse("parameters")
+            self._fitting = True
         try:
-            trainer.train(run)
+            trainer = Trainer(self, self._steps)
+            run = trainer.prepare(
+                x, t, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
+                validation_split=validation_split, sample_weight=sample_weight, class_weight=class_weight,
+                shuffle=shuffle, drop_last=drop_last, callbacks=callbacks, resume=resume, verbose=verbose,
+                metrics=metrics,
+            )  # fmt: skip
+            self._training = threading.get_ident(), run
+            try:
+                trainer.train(run)
+            finally:
+                self._theta, self._training = run.parameters, None
+            return run.history
         finally:
-            self._theta, self._training = run.parameters, None
-        return run.history
+            self._fitting = False
 
     def training_step(self, optimizer: Optimizer) -> Callable:
         """`step(theta, state, x, t, sample_weight=None) -> (theta, state, value)`, compiled for the model's backend.

@@ -5,13 +5,16 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import gdnet as gd
+from gdnet.errors import OptionError
 from gdnet.model import Model, load
+from gdnet.training.trainer import Trainer
 
 
 def data(n=60, seed=0):
@@ -321,3 +324,28 @@ def test_integer_weights_are_numbers(bk):
                 model.fit(put(x), put(t), sample_weight=put(weight), batch_size=20, verbose=0)
                 scores.append(model.evaluate(put(x), put(t), put(weight)))
             assert scores[0] == scores[1]
+
+
+def test_of_two_threads_that_train_one_model_one_is_refused(monkeypatch):
+    """Also where the second one comes while the first still checks its data."""
+    model = gd.Model(gd.Sequential(gd.Dense(2, 1)), gd.SquaredError())
+    x = np.ones((4, 2), "float32")
+    begun, go, prepare = threading.Event(), threading.Event(), Trainer.prepare
+
+    def waiting(self, *args, **kwargs):
+        begun.set()
+        assert go.wait(30)
+        return prepare(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "prepare", waiting)
+    first = threading.Thread(target=lambda: model.fit(x, x[:, :1], verbose=0))
+    first.start()
+    assert begun.wait(30)
+    with pytest.raises(OptionError, match="is being trained"):
+        model.fit(x, x[:, :1], verbose=0)
+    go.set()
+    first.join()
+    model.fit(x, x[:, :1], verbose=0)  # free again
+    with pytest.raises(OptionError):
+        model.fit(x, x[:, :1], epochs=0, verbose=0)
+    model.fit(x, x[:, :1], verbose=0)  # after an error too
