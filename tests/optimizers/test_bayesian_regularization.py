@@ -1,5 +1,7 @@
 """Bayesian regularisation: it decays the weights that the data do not determine."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -156,3 +158,16 @@ def test_a_fit_that_is_a_constant_is_said():
             x, t, optimizer=gd.BayesianRegularization(alpha=1e3), epochs=300, batch_size=None, verbose=0
         )
     assert history.stop_reason == "constant"
+
+
+def test_targets_far_above_one_are_told():
+    x = np.linspace(-1, 1, 60)[:, None]
+    for size, told in ((1.0, False), (1e4, True), (1e6, True)):
+        net = gd.Sequential(gd.Dense(1, 10), gd.Tanh(), gd.Dense(10, 1))
+        objective = gd.Objective(
+            net, gd.SquaredError(), x, size * np.sin(3 * x), backend=gd.get_backend(), layout=net.layout()
+        )
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            gd.BayesianRegularization(max_iter=3).run(objective, net.initial(seed=0))
+        assert any("standard deviation" in str(w.message) for w in seen) == told

@@ -1,6 +1,7 @@
 """Levenberg-Marquardt on networks: the step, its three spaces, its damping rules, its stop reasons."""
 
 import math
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -454,3 +455,19 @@ def test_a_smooth_curve_is_fitted_to_many_digits_from_every_start(seed, unit):
         objective = gd.Objective(net, gd.SquaredError(), x, unit * t, backend=get_backend(), layout=net.layout())
         found = gd.LevenbergMarquardt(max_iter=steps).run(objective, net.initial(seed=seed))
         assert found.fun < 3e-7 * unit**2
+
+
+def test_a_constant_fit_is_told():
+    """Inputs in kelvin saturate the first layer: from most starts nothing but the mean is found."""
+    x = np.random.default_rng(0).uniform(270.0, 310.0, (300, 1))
+    t, constant = np.sin(0.075 * (x - 270.0)), 0
+    for inputs in (x, (x - 290.0) / 12.0):
+        for seed in range(5):
+            objective, _ = objective_of((1, 10, 1), inputs, t)
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                found = gd.LevenbergMarquardt(max_iter=60).run(objective, objective.net.initial(seed=seed))
+            told = any("a constant fits as well" in str(w.message) for w in seen)
+            assert told == (found.fun > 0.9 * np.var(t) and found.stop_reason != "max_iter"), (seed, found.fun)
+            constant += told
+    assert 2 <= constant <= 5

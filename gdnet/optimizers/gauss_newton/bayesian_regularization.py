@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
+from gdnet.optimizers.gauss_newton.convergence import CONSTANT, spread_of
 from gdnet.optimizers.gauss_newton.damped_systems import choose_space
 from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt, LMMemory, root_of
 from gdnet.optimizers.options import NOT_NEGATIVE, POSITIVE, option
@@ -23,8 +24,8 @@ HELD, LONGEST = 5, 50
 """At first the precisions are held fixed, for at least `HELD` and at most `LONGEST` steps."""
 STEADY = 0.05
 """In between they are released once a step lowers the error of the data by less than this part."""
-CONSTANT = 0.9
-"""A fit whose error is above this part of the targets' variance has found nothing."""
+UNIT = 30.0
+"""Targets whose standard deviation is above this are told of: the prior is made for about 1."""
 
 
 class Evidence(NamedTuple):
@@ -234,7 +235,14 @@ class BayesianRegularization(LevenbergMarquardt):
     def _first(self, at: Point, given: Evidence, unit: float) -> Evidence:
         """The precisions to hold: weights hardly matter yet, and all of the targets' variance counts as noise."""
         weights, errors = _errors(at, unit)
-        spread = _spread(at)
+        spread = spread_of(at)
+        if spread is not None and (size := math.sqrt(0.5 * spread)) > UNIT:
+            warnings.warn(
+                f"the targets' standard deviation is {size:.2g}, and BayesianRegularization's one weight decay "
+                "supposes about 1: the fit may flatten to a constant. Standardise them: gd.data.Standardizer().fit(t)",
+                UserWarning,
+                stacklevel=2,
+            )
         noise, m = errors if spread is None or spread == 0.0 else spread * unit, root_of(at).shape[0]
         beta = m / max(2.0 * noise, TINY) if math.isnan(given.beta) else given.beta
         # The last layer's weights grow with the targets, from initial ones of about 1.
@@ -243,7 +251,7 @@ class BayesianRegularization(LevenbergMarquardt):
 
     def _settled(self, at: Point, found: Evidence, unit: float) -> str:
         """The reason of a run whose precisions change no more; a warning where it fits no better than a constant."""
-        spread = _spread(at)
+        spread = spread_of(at)
         if spread is None or found.data_error <= CONSTANT * spread * unit:
             return "evidence"
         warnings.warn(
@@ -312,19 +320,6 @@ def _errors(at: Point, unit: float) -> tuple[float, float]:
     xp, r = at.backend.xp, _squares(root_of(at)).residual
     weights, errors = read(at.backend, xp.sum(at.theta * at.theta), xp.sum(r * r))
     return weights, errors * unit
-
-
-def _spread(at: Point) -> float | None:
-    """||r||² of the best constant prediction of a network; None for a plain function, whose targets are not known."""
-    prediction = getattr(at.evaluation, "prediction", None)
-    if prediction is None:
-        return None
-    objective, xp = at.evaluation.objective, at.backend.xp
-    t, w = objective.t, objective.sample_weight
-    share = xp.ones_like(t) if w is None else xp.reshape(w, (-1, *[1] * (t.ndim - 1))) * xp.ones_like(t)
-    share = share / xp.sum(share, axis=0)
-    away = t - xp.sum(share * t, axis=0)
-    return 2.0 * read(at.backend, xp.sum(share * away * away))[0]
 
 
 def _unit(at: Point) -> float:

@@ -16,6 +16,10 @@ there already at `FALLEN` times those terms, if ||r|| is also at most `VANISHED`
 square of a step is still more than `SLOW` times that of the step before."""
 
 
+CONSTANT = 0.9
+"""A fit whose error is above this part of the targets' variance has found nothing."""
+
+
 class Measures(NamedTuple):
     """What a point and diag(AᵀA) tell of convergence.
 
@@ -72,3 +76,16 @@ def rounding(point: Point) -> float:
     if own is not None:
         return float(own(point.theta))
     return float(point.backend.xp.finfo(point.theta.dtype).eps)
+
+
+def spread_of(at: Point) -> float | None:
+    """||r||² of the best constant prediction of a network; None for a plain function, whose targets are not known."""
+    prediction = getattr(at.evaluation, "prediction", None)
+    if prediction is None:
+        return None
+    objective, xp = at.evaluation.objective, at.backend.xp
+    t, w = objective.t, objective.sample_weight
+    share = xp.ones_like(t) if w is None else xp.reshape(w, (-1, *[1] * (t.ndim - 1))) * xp.ones_like(t)
+    share = share / xp.sum(share, axis=0)
+    away = t - xp.sum(share * t, axis=0)
+    return 2.0 * read(at.backend, xp.sum(share * away * away))[0]

@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 from gdnet.backend import Array, Backend
 from gdnet.errors import OptionError
 from gdnet.optimizers.gauss_newton.box import BoxedSpace
-from gdnet.optimizers.gauss_newton.convergence import SLOW, Measures, alike, fallen, length, measure, rounding, vanished
+from gdnet.optimizers.gauss_newton.convergence import (
+    CONSTANT,
+    SLOW,
+    Measures,
+    alike,
+    fallen,
+    length,
+    measure,
+    rounding,
+    spread_of,
+    vanished,
+)
 from gdnet.optimizers.gauss_newton.damped_systems import Damped, choose_space, damped_system
 from gdnet.optimizers.gauss_newton.polish import polish, settle
 from gdnet.optimizers.gauss_newton.target_unit import in_target_unit, layout_of
@@ -178,6 +189,13 @@ class LevenbergMarquardt(Solver):
         return LMMemory(self.mu, 2.0)
 
     def advance(self, at: Point, memory: LMMemory, trial: Callable[[Array], Point]) -> Move:
+        """One iteration; a warning where it is the last one and the network's predictions are still constant."""
+        move = self._advance(at, memory, trial)
+        if move.stop is not None:
+            warn_of_constant(at if move.point is None else move.point)
+        return move
+
+    def _advance(self, at: Point, memory: LMMemory, trial: Callable[[Array], Point]) -> Move:
         """Attempts from one point, with one Jacobian, until the value falls or nothing helps."""
         fresh = math.isnan(memory.first)
         if fresh:
@@ -407,6 +425,19 @@ def warn_without_curvature(at: Point) -> None:
         warnings.warn(
             "the loss has no second derivative at the start (AbsoluteError and Hinge have none anywhere, Huber none "
             "beyond delta): until it has one, Levenberg-Marquardt takes damped gradient steps; take BFGS or LBFGS",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def warn_of_constant(at: Point) -> None:
+    """A warning where a fit has ended at a network that predicts hardly more than the targets' mean."""
+    spread = spread_of(at) if at.finite and root_of(at).residual is not None else None
+    if spread and 2.0 * at.value > CONSTANT * spread:
+        warnings.warn(
+            f"the fit ended at {2.0 * at.value / spread:.3g} of the targets' variance: a constant fits as well. If the "
+            "data tell more, inputs far from the unit scale may have saturated the activations from the start: "
+            "standardise them, with gd.data.Standardizer().fit(x), or start from other weights (another seed)",
             UserWarning,
             stacklevel=2,
         )
