@@ -112,6 +112,25 @@ def test_every_call_counts_and_the_limit_holds(jac, bounds):
         assert found.njev > 0 or limit == 1
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e6])
+def test_residuals_that_stay_while_the_jacobian_vanishes(unit):
+    """JᵀJ = 0 at the minimum: the whole Hessian confirms it."""
+    cases = [
+        (lambda x: x**2 + 5.0, [2.0], [0.0]),
+        (lambda x: (x - 3.0) ** 2 + 5.0, [2.0], [3.0]),
+        (lambda x: np.cosh(x - 1.0), [3.0], [1.0]),
+        (lambda x: x**2 + 5.0, [2.0, 1.0], [0.0, 0.0]),
+        (lambda x: np.array([x @ x + 5.0]), [2.0, 1.0], [0.0, 0.0]),
+        (lambda x: np.array([x @ x + 5.0, x[0] ** 2 + 2.0 * x[1] ** 2 + 3.0]), [2.0, 1.0, 1.0], [0.0, 0.0, 0.0]),
+    ]
+    for fun, start, best in cases:
+        for jac in (None, "2-point", "3-point"):
+            with np.errstate(over="ignore"):  # cosh, at the far end of a trial step
+                found = gd.least_squares(lambda z, fun=fun: fun(z / unit), unit * np.array(start), jac=jac)
+            assert found.success, found.message
+            np.testing.assert_allclose(found.x / unit, best, atol=1e-4)
+
+
 def test_the_bound_is_met_exactly():
     """Whatever rounding a step has, and whatever its derivatives are."""
     for jac in ("3-point", "2-point", None, lambda x: np.diag(2 * x)):

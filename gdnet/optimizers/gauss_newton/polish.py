@@ -13,6 +13,8 @@ from gdnet.optimizers.point import Point, read
 DOUBT = 1e-6
 """The part of the value that the undamped model may still promise at a minimum."""
 CHORDS = 3
+NEWTON = 3
+"""Steps of Newton's method at most."""
 MEMORY = 5
 """Steps remembered by Anderson's acceleration."""
 
@@ -195,3 +197,40 @@ def _anderson(
     changed = np.stack([step - old for _, old in past], axis=1)
     weights = np.linalg.lstsq(changed * scale[:, None], step * scale, rcond=1e-10)[0]
     return step - (moved + changed) @ weights
+
+
+def newton_finish(
+    point: Point, trial: Callable[[Array], Point], sizes: np.ndarray, tol: float, box: Any = None
+) -> tuple[Point, bool]:
+    """Newton steps with the whole Hessian, and whether they confirm a minimum to the part `tol` of the value.
+
+    Where the residuals stay and J vanishes, as for r = x² + 5 at 0, JᵀJ tells nothing of the curvature. The Hessian's
+    columns are central differences of Jᵀr, with steps relative to `sizes`, among the parameters that no bound holds.
+    """
+    backend, eps = point.backend, float(point.backend.xp.finfo(point.theta.dtype).eps)
+    for step in range(NEWTON):
+        A = point.evaluation.root_jacobian
+        index = _free(point, A, box)
+        index = np.arange(sizes.size) if index is None else index
+        h = eps ** (1 / 3) * sizes
+        columns = []
+        for j in index:
+            move = np.where(np.arange(sizes.size) == j, h, 0.0)
+            up, down = (trial(_moved(point, sign * move, None, box)) for sign in (1.0, -1.0))
+            width = backend.to_numpy(up.theta)[j] - backend.to_numpy(down.theta)[j]
+            bent = backend.to_numpy(up.evaluation.gradient - down.evaluation.gradient) / width
+            columns.append(bent[index] * sizes[index] * sizes[j])
+        H, g = np.array(columns), (backend.to_numpy(A.gradient) * sizes)[index]
+        try:
+            np.linalg.cholesky(0.5 * (H + H.T))
+        except np.linalg.LinAlgError:
+            return point, False
+        move = -np.linalg.solve(0.5 * (H + H.T), g)
+        confirmed = bool(-0.5 * float(g @ move) <= tol * point.value)
+        whole = np.zeros(sizes.size)
+        whole[index] = move * sizes[index]
+        new = trial(_moved(point, whole, None, box))
+        if step == NEWTON - 1 or not new.value <= point.value * (1.0 + 4.0 * eps):
+            break
+        point = new
+    return point, confirmed

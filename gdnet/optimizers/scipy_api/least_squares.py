@@ -10,7 +10,7 @@ from gdnet.backend import Array, Backend, backend_of
 from gdnet.errors import DataError, OptionError
 from gdnet.optimizers.gauss_newton.box import make_box
 from gdnet.optimizers.gauss_newton.levenberg_marquardt import LevenbergMarquardt
-from gdnet.optimizers.gauss_newton.polish import undamped_step
+from gdnet.optimizers.gauss_newton.polish import newton_finish, undamped_step
 from gdnet.optimizers.gauss_newton.residuals import BudgetSpent, DenseRoot, ResidualObjective
 from gdnet.optimizers.options import COUNT, NOT_NEGATIVE, checked
 from gdnet.optimizers.point import Point, read
@@ -20,6 +20,8 @@ from gdnet.optimizers.verbose import show_iteration, show_result
 
 STATIONARY = 1e-4
 """`success` needs max_j |J_jᵀ r| / (|J_j| |r|) at most this, whatever the stop reason: checked at the end."""
+NEWTON_LIMIT = 50
+"""Parameters at most for which the whole Hessian is formed, where JᵀJ does not confirm a minimum."""
 STILL = 1e-6
 """Or, where residuals are mere rounding and their direction says nothing: an undamped step this small, relatively."""
 
@@ -112,6 +114,7 @@ def least_squares(
         min_grad=0.0, ftol=ftol or 0.0, xtol=xtol or 0.0, decrease=0.1, bend=1.5, trust=0.5, forget_after=30, box=box,
         unit=_unit(backend, x_scale, x), space=space or ("parameters" if n < 2000 else "auto"),
     )  # fmt: skip
+    begun = np.abs(backend.to_numpy(x))
     state, at, stop = solver.init(x), Point(backend, objective(x), x), None
     try:
         if not math.isfinite(at.value) or not at.finite:
@@ -140,6 +143,15 @@ def least_squares(
     if stop == "max_nfev" and objective.best is not None:
         state = state._replace(at=Point(backend, objective.best, objective.best.theta))
     found = _result(objective, state, stop, box)
+    if found.status in (1, 2, 3, 5, 6) and not found.success and n <= NEWTON_LIMIT:
+        try:
+            sizes = np.maximum(begun, np.abs(backend.to_numpy(at.theta)))
+            sizes = np.where(sizes > 0.0, sizes, 1.0) if objective.typical is None else objective.typical
+            at, done = newton_finish(at, lambda v: Point(backend, objective(v), v), sizes, ftol or STILL, box)
+            found = _result(objective, state._replace(at=at), stop, box)
+            found["success"] = found.success or done
+        except BudgetSpent:
+            found["nfev"] = objective.nfev
     show_result(verbose, found)
     return found
 
