@@ -1,7 +1,8 @@
 """Points where the gradient vanishes or nearly so and that are not what one looks for: saddles, plateaus, local minima.
 
-f(x, y) = x⁴/4 - x²/2 + x/10 + y²/2 has a saddle near x = 0.1, between a local minimum near x = 0.95 and the lowest
-one near x = -1.05. A network whose weights are all zero stands on a saddle too, and gradient descent never leaves it.
+f(x, y) = x⁴/4 - x²/2 + 63x/512 + y²/2 has a saddle at x = 1/8, where its gradient is zero in floating-point numbers
+too, between a local minimum near x = 0.93 and the lowest one near x = -1.06. A network whose weights are all zero
+stands on a saddle as well, and gradient descent never leaves it.
 """
 
 import numpy as np
@@ -12,14 +13,15 @@ import gdnet as gd
 def surface(v):
     """The value and the gradient."""
     x, y = v
-    return x**4 / 4 - x**2 / 2 + x / 10 + y**2 / 2, np.asarray([x**3 - x + 0.1, y])
+    return x**4 / 4 - x**2 / 2 + 63 * x / 512 + y**2 / 2, np.asarray([x**3 - x + 63 / 512, y])
 
 
 def hessian(v):
     return np.diag([3 * v[0] ** 2 - 1, 1.0])
 
 
-low, saddle, high = np.sort(np.roots([1, 0, -1, 0.1]).real)
+low, _, high = np.sort(np.roots([1, 0, -1, 63 / 512]).real)
+saddle = 1 / 8
 print("eigenvalues of the Hessian")
 for name, x in (("lowest minimum", low), ("saddle", saddle), ("local minimum", high)):
     print(f"  {name:15} x = {x:5.2f}   f = {surface([x, 0])[0]:5.2f}   {np.linalg.eigvalsh(hessian([x, 0])).round(2)}")

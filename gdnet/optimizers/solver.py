@@ -203,6 +203,9 @@ class Solver(Optimizer):
             return theta, state._replace(at=at), SolverInfo(value, at.value, at.norm, stop, moved=False)
 
         point, memory, stop = (self.advance if confirmed else self.leave)(at, state.memory, trial)
+        if confirmed and _stuck(at, point, stop) and not self.confirmed(at):
+            # Where the gradient is rounding alone there is nothing to hold it against, and it may be a saddle's.
+            point, memory, stop = self.leave(at, state.memory, trial)
         elapsed = state.elapsed + time.perf_counter() - began
         if point is None:
             state = state._replace(elapsed=elapsed, memory=memory, at=at)
@@ -319,6 +322,11 @@ class Solver(Optimizer):
         """||g|| ||θ||, largest entries: what J would change by if a parameter moved by the size of the largest."""
         xp = at.backend.xp
         return at.norm * read(at.backend, xp.max(xp.abs(at.theta)))[0]
+
+
+def _stuck(at: Point, point: Point | None, stop: str | None) -> bool:
+    """Whether an iteration found nothing better than rounding gives."""
+    return stop in (None, "precision") if point is None else point.finite and stands_still(at, point)
 
 
 def check_start(theta: Any) -> Array:

@@ -191,3 +191,17 @@ def test_a_hessian_that_is_not_finite_is_named():
     assert not found.success
     assert found.stop_reason == "hessian_not_finite"
     assert not gd.NewtonCG().run(f, np.ones(2)).success
+
+
+@pytest.mark.parametrize("gradient", [1e-17, -1e-17])
+def test_a_start_whose_gradient_is_rounding_alone_may_be_a_saddle(gradient):
+    """Nothing is there to hold the gradient against, and no step along it lowers the value: the Hessian decides."""
+
+    def f(v):
+        return (v[0] ** 2 - 1.0) ** 2 / 4.0 + v[1] ** 2, np.asarray([v[0] ** 3 - v[0] + gradient, 2.0 * v[1]])
+
+    def hessian(v):
+        return np.diag([3.0 * v[0] ** 2 - 1.0, 2.0])
+
+    found = gd.minimize(f, [0.0, 0.0], jac=True, hess=hessian, method="newton")
+    np.testing.assert_allclose(abs(found.x), [1.0, 0.0], atol=1e-7)
