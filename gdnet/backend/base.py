@@ -190,7 +190,7 @@ def check_float(dtype: str) -> str:
 
 
 def float_name(dtype: Any) -> str:
-    """The name of a real float dtype of any library, such as `torch.float64`.
+    """The name of a real float dtype of any library, without the library's own: `float64`.
 
     >>> float_name(np.float32), float_name(np.ones(1).dtype)
     ('float32', 'float64')

@@ -120,7 +120,17 @@ def _backend_of(array: Any, label: str) -> Backend:
         room = next((room for room in rooms().values() if room.owns(array)), None)
         if room is None:
             if not is_array_api_obj(array):
-                raise ArrayError(f"{label} must be an array, got {kind.__name__}: wrap it, as in numpy.asarray(...)")
+                raise ArrayError(f"{label} must be an array, got {kind.__name__}: {_as_array(array)}")
             return _standard(array_namespace(array), device_of(array))
         _ROOM_OF[kind] = room
     return room.of(array)
+
+
+def _as_array(thing: Any) -> str:
+    """How to make an array of what is none."""
+    if hasattr(thing, "to_numpy"):  # a table, or a column of one
+        return (
+            'give its numbers, as in x.to_numpy(dtype="float64"), or let gd.data.read_table(frame, target=...) make '
+            "arrays of columns with text, dates or gaps"
+        )
+    return "wrap it, as in numpy.asarray(...)"

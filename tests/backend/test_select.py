@@ -98,6 +98,15 @@ def test_no_file_outside_a_room_names_its_library():
             assert not re.search(rf"from gdnet\.backend\.({others})\b", path.read_text(encoding="utf-8")), path
 
 
+def test_a_table_is_refused_with_the_way_to_make_arrays_of_it():
+    class Frame:
+        def to_numpy(self):
+            return np.zeros((2, 1))
+
+    with pytest.raises(ArrayError, match=r"got Frame: give its numbers, .*gd\.data\.read_table"):
+        backend_of(Frame())
+
+
 @pytest.mark.parametrize("thing", [[1.0, 2.0], 3.0, None, "x"])
 def test_what_is_no_array_is_refused(thing):
     with pytest.raises(ArrayError, match="must be an array"):
