@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gdnet.backend import Array, backend_of
+from gdnet.backend.base import itemsize
 
 Shape = tuple[int, ...]
 Params = Mapping[str, Array]
@@ -111,7 +112,7 @@ class Jacobian:
         """
         backend, (v, n) = backend_of(dy), dy.shape[:2]
         xp, found = backend.xp, []
-        size = v * n * math.prod(dy.shape[2:]) * (8 if "64" in str(dy.dtype) else 4)
+        size = v * n * math.prod(dy.shape[2:]) * itemsize(dy.dtype)
         some = max(1, min(n, ROWS_BYTES // max(size, 1)))
         for start in range(0, n, some):
             m = min(some, n - start)

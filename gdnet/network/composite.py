@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gdnet.backend import Array, backend_of, host_generator
-from gdnet.backend.base import check_float
+from gdnet.backend.base import check_float, float_name
 from gdnet.errors import NotBuilt, OptionError, ShapeError
 from gdnet.layers import Layer, Shape
 from gdnet.vector import Layout
@@ -47,7 +47,7 @@ class Network(Layer):
     def parameters(self, like: Array, seed: int = 0, dtype: str | None = None) -> Array:
         """Initial `theta` in the library, on the device and (unless given) of the dtype of the data `like`."""
         backend = backend_of(like)
-        name = dtype or ("float64" if "64" in str(like.dtype) else "float32")
+        name = dtype or float_name(like.dtype)
         return backend.asarray(self.initial(seed, tuple(like.shape[1:])), check_float(name))
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdnet.backend import Array, overridable
+from gdnet.backend.base import itemsize
 from gdnet.derivatives.evaluate import MAX_MEMORY, Around
 from gdnet.derivatives.numerical import numerical_gradient
 from gdnet.derivatives.steps import difference, steps
@@ -137,7 +138,7 @@ class Perturbed:
         # Transposes, for columns are read as rows.
         self.xT = [flipped(self.xp, link.x) for link in self.chain]
         self.yT = [flipped(self.xp, link.y) for link in self.chain]
-        self.itemsize = 8 if "64" in str(theta.dtype) else 4
+        self.itemsize = itemsize(theta.dtype)
         self.dtype, self.eps = theta.dtype, float(self.xp.finfo(theta.dtype).eps)
 
     def batch(self, name: str) -> int:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
+from gdnet.backend.base import float_name
 from gdnet.errors import OptionError, ShapeError
 from gdnet.optimizers.base import Objective, Optimizer
 from gdnet.optimizers.constrained.barrier import Options, State, begin
@@ -227,7 +228,7 @@ class InteriorPoint(Optimizer):
         x0 = np.asarray(backend.to_numpy(theta), dtype=np.float64)
         if not np.all(np.isfinite(x0)):
             raise OptionError("the starting point must be finite, got NaN or infinite entries")
-        dtype = "float64" if "64" in str(theta.dtype) else "float32"
+        dtype = float_name(theta.dtype)
         source = ObjectiveFunctions(objective, backend, dtype, self.curvature)
         inside = np.clip(x0, lower, upper)
         functions = UserFunctions(
@@ -240,7 +241,7 @@ class InteriorPoint(Optimizer):
         return problem
 
     def _theta(self, problem: SlackProblem, s: State, backend: Backend, theta: Array) -> Array:
-        dtype = "float64" if "64" in str(theta.dtype) else "float32"
+        dtype = float_name(theta.dtype)
         f = problem.functions
         return backend.asarray(cast_inside(problem.whole(s.w), f.lower, f.upper, dtype), dtype)  # type: ignore[attr-defined]
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gdnet.backend import Array, Backend, backend_of
+from gdnet.backend.base import float_name
 from gdnet.errors import OptionError, ShapeError
 from gdnet.optimizers.base import Info, Objective, Optimizer
 from gdnet.optimizers.first_order.schedules import Schedule
@@ -206,7 +207,7 @@ class FirstOrder(Optimizer):
             )
         mask = self._kept.get((backend, theta.dtype))
         if mask is None:
-            name = "float64" if "64" in str(theta.dtype) else "float32"
+            name = float_name(theta.dtype)
             mask = backend.asarray(self._mask, name)
             # A library of immutable arrays may be tracing: then this array belongs to one compiled step alone.
             if backend.mutable:

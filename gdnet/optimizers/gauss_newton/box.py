@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array, Backend
+from gdnet.backend.base import float_name
 from gdnet.errors import DataError, OptionError
 from gdnet.optimizers.gauss_newton.damped_systems import ParameterSpace
 
@@ -57,7 +58,7 @@ class BoxedSpace(ParameterSpace):
         self.H_host, self.b = H, g / self.d_host
         self.lower, self.upper = lower * self.d_host, upper * self.d_host
         self.free = self.start = free > 0
-        self.dtype_name = "float64" if "64" in str(A.dtype) else "float32"
+        self.dtype_name = float_name(A.dtype)
         self.B = H
 
     def factor(self, mu: float) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from gdnet.backend import Array, Backend
+from gdnet.backend.base import itemsize
 from gdnet.backend.linalg import cholesky_factor, cholesky_solve
 from gdnet.errors import OptionError
 from gdnet.optimizers.point import read
@@ -90,9 +91,8 @@ def flops(space: str, A: Any) -> float:
 def needed_bytes(space: str, A: Any) -> int:
     """The matrix, its damped copy and its factor; the rows of A come in blocks."""
     m, p = A.shape
-    itemsize = 8 if "64" in str(A.dtype) else 4
     side = {"parameters": p, "samples": m, "cg": 0}[space]
-    return (4 * side * side + 8 * (m + p)) * itemsize
+    return (4 * side * side + 8 * (m + p)) * itemsize(A.dtype)
 
 
 def choose_space(A: Any, max_memory: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdnet.backend import Array
+from gdnet.backend.base import itemsize
 from gdnet.backend.linalg import solve_triangular
 from gdnet.optimizers.point import Point, read
 
@@ -169,7 +170,7 @@ def undamped_step(point: Point, A: Any, box: Any = None) -> Array | None:
 def polishable(A: Any, max_memory: int) -> bool:
     """Whether there are residuals, no fewer than parameters, whose matrix fits."""
     m, p = A.shape
-    return A.residual is not None and m >= p and 4 * m * p * (8 if "64" in str(A.dtype) else 4) <= max_memory
+    return A.residual is not None and m >= p and 4 * m * p * itemsize(A.dtype) <= max_memory
 
 
 def _adopt(new: Point, old: Point) -> None:

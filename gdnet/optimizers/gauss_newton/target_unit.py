@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gdnet.backend import Array
+from gdnet.backend.base import float_name
 from gdnet.optimizers.point import Point, read
 
 STRAIGHT = 1e3
@@ -64,7 +65,7 @@ def _mean_over_examples(objective: Any, xp: Any) -> Callable[[Array], Array]:
 def _linear_part(point: Point, A: Any, layout: Any) -> Array | None:
     """1 for the last windows of the vector in which, jointly, r is linear, else 0; None for no window, or for all."""
     xp, backend = point.backend.xp, point.backend
-    eps, dtype = float(xp.finfo(A.dtype).eps), "float64" if "64" in str(A.dtype) else "float32"
+    eps, dtype = float(xp.finfo(A.dtype).eps), float_name(A.dtype)
     wave = xp.sin(12.9898 * xp.arange(point.theta.shape[0], dtype=A.dtype, device=backend.device) + 1.0)
     names, found = list(layout), None
     for k in range(1, len(names) + 1):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gdnet.backend import Array, Backend
+from gdnet.backend.base import float_name
 from gdnet.optimizers.line_search.ray import LINE_SEARCH, LineSearch, Ray
 from gdnet.optimizers.line_search.strong_wolfe import QUASI_NEWTON_WOLFE
 from gdnet.optimizers.options import COUNT, option
@@ -119,4 +120,4 @@ def _direction(backend: Backend, memory: LBFGSMemory, g: Array) -> Array:
     m = len(memory.SY)
     weights = np.zeros(2 * m)
     weights[order], weights[[m + r for r in order]] = -u, gamma * w
-    return backend.asarray(weights, "float64" if "64" in str(g.dtype) else "float32") @ memory.ring - float(gamma) * g
+    return backend.asarray(weights, float_name(g.dtype)) @ memory.ring - float(gamma) * g
